@@ -1,0 +1,1 @@
+"""The experiment harness: plan, execute, aggregate, render (design.md section 5)."""

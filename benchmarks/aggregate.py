@@ -1,0 +1,58 @@
+"""Turns a plan's folder into table.csv, table.md, figures and report.md.
+
+Works on a plan of which some runs are missing or failed: they are named in the footnotes.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.atomic import write_text
+from benchmarks.best_alpha import best_alpha_rows
+from benchmarks.contests import Panel, PanelMaker
+from benchmarks.exact_rows import TASK as EXACT
+from benchmarks.exact_rows import exact_rows
+from benchmarks.language_rows import language_rows
+from benchmarks.plan_results import PlanResults, read_plan
+from benchmarks.render import blocks_text, render
+from benchmarks.rows import to_frame
+
+
+def aggregate(folder: Path, panel: PanelMaker | None = None) -> pd.DataFrame:
+    """Write table.csv and everything rendered from it; returns the table.
+
+    panel makes the judge of the language tasks' contests (default: the plan's, the annotator
+    panel); it is called only when a contest is not yet in the folder. Raises PlanError
+    when the folder holds no plan.
+    """
+    results = read_plan(folder)
+    table = collect(results, panel)
+    write_text(folder / "table.csv", table.to_csv(index=False))
+    render(folder)
+    return table
+
+
+def collect(results: PlanResults, panel: PanelMaker | None = None) -> pd.DataFrame:
+    """All rows of the plan's finished runs, as a data frame with the columns of table.csv."""
+    maker = functools.cache(panel or annotator_panel)  # a panel loads a model: once is enough
+    rows = exact_rows(results) + best_alpha_rows(results)
+    for task in results.tasks():
+        if task != EXACT:
+            rows += language_rows(results, task, maker)
+    return to_frame(rows)
+
+
+def table_so_far(folder: Path) -> str:
+    """The exact task's table of the runs that are done, as text for a terminal; writes nothing."""
+    results = read_plan(folder)
+    return blocks_text(to_frame(exact_rows(results)), results)
+
+
+def annotator_panel() -> Panel:
+    """The panel of annotators that judges the language tasks."""
+    from mpo.judges.annotators import AnnotatorPanel
+
+    return AnnotatorPanel()

@@ -1,0 +1,199 @@
+"""Win rates between runs from their sampled responses, judged by a panel of annotators.
+
+Responses of the same prompt are compared in all cross pairs and averaged by prompt, so the
+prompt is the unit of the intervals. Judging is slow beside the rest of the aggregation: its
+outcome is kept in the plan's folder (contests.csv, intransitivity.csv) under a key of the
+samples and the judge's configuration, so that rendering again needs no judge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.atomic import write_text
+from benchmarks.plan_results import PlanResults, RunResult
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Raise when the way of comparing changes: kept outcomes of another number are judged again.
+CONTEST_VERSION = 1
+WITHOUT = "brevity"
+
+Array = NDArray[np.float64]
+
+
+class Panel(Protocol):
+    """What a contest needs of mpo.judges.annotators.AnnotatorPanel."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The annotators, in the order of the columns of votes."""
+        ...
+
+    def votes(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> Tensor:
+        """(N, A) votes in {0, 1/2, 1}: 1 where the annotator prefers a."""
+        ...
+
+
+PanelMaker = Callable[[], Panel]
+
+
+def responses_by_prompt(run: RunResult) -> dict[int, tuple[str, list[str]]]:
+    """The run's responses: prompt id -> (prompt, its responses in order)."""
+    samples = run.samples().sort_values(["prompt_id", "index"], kind="stable")
+    return {
+        int(own["prompt_id"].iloc[0]): (str(own["prompt"].iloc[0]), own["response"].tolist())
+        for _, own in samples.groupby("prompt_id", sort=True)
+    }
+
+
+def contest(panel: Panel, run: RunResult, other: RunResult) -> pd.DataFrame:
+    """Win rates of run against other: a row a prompt.
+
+    Columns prompt_id, total, without_brevity (where the panel has that annotator) and one for
+    each annotator, each the mean over all cross pairs of the prompt's responses. Raises
+    ValueError when the two runs answered different prompts.
+    """
+    ours, theirs = responses_by_prompt(run), responses_by_prompt(other)
+    if ours.keys() != theirs.keys():
+        raise ValueError(
+            f"samples.jsonl: {run.name} and {other.name} answered different prompts "
+            f"({len(ours.keys() - theirs.keys())} and {len(theirs.keys() - ours.keys())} of their "
+            "own), they must be the same"
+        )
+    flat = [
+        (prompt_id, prompt, a, b)
+        for prompt_id, (prompt, responses) in ours.items()
+        for a, b in itertools.product(responses, theirs[prompt_id][1])
+    ]
+    ids, prompts, first, second = zip(*flat, strict=True)
+    votes = panel.votes(prompts, first, second).numpy()
+    frame = pd.DataFrame(votes, columns=list(panel.names))
+    frame.insert(0, "prompt_id", ids)
+    frame.insert(1, "total", votes.mean(axis=1))
+    kept = [position for position, name in enumerate(panel.names) if name != WITHOUT]
+    if 0 < len(kept) < len(panel.names):
+        frame.insert(2, f"without_{WITHOUT}", votes[:, kept].mean(axis=1))
+    return frame.groupby("prompt_id", sort=True, as_index=False).mean()
+
+
+def preference_matrices(panel: Panel, runs: Sequence[RunResult]) -> list[Array]:
+    """A (k, k) preference matrix for each prompt, over the k responses of all runs to it."""
+    pooled: dict[int, tuple[str, list[str]]] = {}
+    for run in runs:
+        for prompt_id, (prompt, responses) in responses_by_prompt(run).items():
+            pooled.setdefault(prompt_id, (prompt, []))[1].extend(responses)
+    flat = [
+        (prompt, a, b)
+        for prompt, responses in pooled.values()
+        for a, b in itertools.combinations(responses, 2)
+    ]
+    prompts, first, second = zip(*flat, strict=True)
+    shares = panel.votes(prompts, first, second).numpy().mean(axis=1)
+    matrices, start = [], 0
+    for _, responses in pooled.values():
+        k = len(responses)
+        stop = start + k * (k - 1) // 2
+        matrix = np.full((k, k), 0.5)
+        upper = np.triu_indices(k, 1)
+        matrix[upper] = shares[start:stop]
+        matrix.T[upper] = 1 - shares[start:stop]
+        matrices.append(matrix)
+        start = stop
+    return matrices
+
+
+def contests(results: PlanResults, task: str, panel: PanelMaker) -> pd.DataFrame:
+    """All contests of a language task, kept in contests.csv; columns as `contest` and run, versus.
+
+    Each trained run meets the initial policy's run and, of each pair to compare, the first
+    variant meets the second of the same seed. panel() is called only when something is missing.
+    """
+    file = results.folder / "contests.csv"
+    kept = _kept(file)
+    frames = []
+    judge: Panel | None = None
+    for run, other in _matches(results, task):
+        key = _key([run, other])
+        known = kept[kept["key"] == key] if "key" in kept else kept
+        if known.empty:
+            judge = judge or panel()
+            known = contest(judge, run, other)
+            known.insert(0, "key", key)
+        frames.append(known.assign(run=run.name, versus=other.name).dropna(axis=1, how="all"))
+    if not frames:
+        return pd.DataFrame(columns=["key", "prompt_id", "total", "run", "versus"])
+    table = pd.concat(frames, ignore_index=True)
+    write_text(file, table.to_csv(index=False))
+    return table
+
+
+def intransitivity(results: PlanResults, task: str, panel: PanelMaker) -> pd.DataFrame:
+    """Share of intransitive triples by prompt, kept in intransitivity.csv.
+
+    Columns key, prompt (its position), share, responses (k) and random_share: what as many random
+    annotators as the panel has would give. Empty when there are no three responses to a prompt.
+    """
+    runs = results.done(task, "initial") + results.done(task)
+    columns = ["key", "prompt", "share", "responses", "random_share"]
+    if sum(int(run.config["task"]["eval_responses"]) for run in runs) < 3:
+        return pd.DataFrame(columns=columns)
+    file = results.folder / "intransitivity.csv"
+    kept, key = _kept(file), _key(runs)
+    if "key" in kept and (kept["key"] == key).all() and not kept.empty:
+        return kept
+    # torch is slow to import, and a folder that keeps its contests does not need it.
+    import torch
+
+    from mpo.judges.intransitivity import intransitive_share, random_panel_share
+
+    judge = panel()
+    random_share = float(random_panel_share(len(judge.names), seed=0, triples=200_000))
+    rows = [
+        (
+            key,
+            position,
+            float(intransitive_share(torch.from_numpy(matrix))),
+            len(matrix),
+            random_share,
+        )
+        for position, matrix in enumerate(preference_matrices(judge, runs))
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    write_text(file, table.to_csv(index=False))
+    return table
+
+
+def _matches(results: PlanResults, task: str) -> list[tuple[RunResult, RunResult]]:
+    runs = results.done(task)
+    matches = [(run, initial) for initial in results.done(task, "initial") for run in runs]
+    for first, second in results.pairs():
+        rivals = {(run.group, run.seed): run for run in runs if run.variant == second}
+        matches += [
+            (run, rivals[run.group, run.seed])
+            for run in runs
+            if run.variant == first and (run.group, run.seed) in rivals
+        ]
+    return matches
+
+
+def _key(runs: Sequence[RunResult]) -> str:
+    """Hash of the runs' samples, their judge and this file's way of comparing."""
+    digest = hashlib.sha256(f"version {CONTEST_VERSION}".encode())
+    for run in runs:
+        digest.update(str(run.config["judge"]).encode())
+        digest.update((run.folder / "samples.jsonl").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _kept(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, dtype={"key": str}) if file.is_file() else pd.DataFrame()

@@ -1,0 +1,140 @@
+"""report.md: a short results section, every sentence of it generated from the plan's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.best_alpha import ALL_GAMES, is_sweep
+from benchmarks.blocks import blocks
+from benchmarks.exact_rows import TASK as EXACT
+from benchmarks.findings import findings
+from benchmarks.footnotes import footnotes
+from benchmarks.plan_results import PlanResults
+from benchmarks.rows import find, read_table
+from benchmarks.wording import listed, number
+
+ALPHA_TABLE = Path(__file__).resolve().parents[1] / "docs" / "results" / "alpha" / "table.csv"
+
+
+def report_markdown(
+    table: pd.DataFrame,
+    results: PlanResults,
+    figures: Sequence[str],
+    alpha_table: Path = ALPHA_TABLE,
+) -> str:
+    """The whole report. figures are names in the plan's folder, as `figures/gap_all.png`.
+
+    alpha_table is the table.csv of `ablation=alpha`; without it its section is left out.
+    """
+    parts = [f"# {results.plan['title']}", f"*{results.plan['question']}*", "## What was run"]
+    parts += [what_was_run(results), "## Results"]
+    for block in blocks(table, results):
+        parts += [f"**{block.title}**", block.frame.to_markdown(index=False, disable_numparse=True)]
+    parts += [f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in figures]
+    found = findings(table, results)
+    parts += [
+        "## What can and cannot be concluded",
+        "These numbers support:",
+        "\n".join(f"- {sentence}" for sentence in found.can),
+        "They do not show:",
+        "\n".join(f"- {sentence}" for sentence in found.cannot),
+    ]
+    if EXACT in results.tasks() and not is_sweep(results) and alpha_table.is_file():
+        parts += ["## At each variant's own best α", best_alpha_text(read_table(alpha_table))]
+    parts += ["## Notes", "\n".join(f"- {note}" for note in footnotes(table, results))]
+    return "\n\n".join(parts) + "\n"
+
+
+def what_was_run(results: PlanResults) -> str:
+    """Command, commit, hash, runs, cost and each task's budget."""
+    plan = results.plan
+    done = [run for run in results.runs if run.status == "done"]
+    dirty = " with uncommitted changes" if plan.get("dirty") else ""
+    lines = [
+        f"```\n{plan['command']}\n```",
+        f"Commit {plan['commit'] or 'unknown'}{dirty}, plan {str(plan['hash'])[:12]}; "
+        f"{len(done)} of {len(results.runs)} runs done.",
+    ]
+    if done:
+        wall = sum(run.result["seconds"]["wall"] for run in done)
+        cpu = sum(run.result["seconds"]["cpu"] for run in done)
+        memory = max(run.result["peak_memory_mib"] for run in done)
+        lines[-1] += (
+            f" The runs took {wall / 60:.1f} minutes of wall time one after another, "
+            f"{cpu / 60:.1f} CPU-minutes; the largest used {memory:.0f} MiB."
+        )
+    lines += [_budget(results, task) for task in results.tasks()]
+    return "\n\n".join(lines)
+
+
+def _budget(results: PlanResults, task: str) -> str:
+    runs = [run for run in results.runs if run.task == task and run.role == "train"]
+    if not runs:
+        return f"{task}: no run trains."
+    config = runs[0].config
+    variants = listed([f"`{name}`" for name in results.variants()])
+    groups = list(dict.fromkeys(run.group for run in runs))
+    places = f" on {listed(groups)}" if groups != [task] else ""
+    seeds = sorted({run.seed for run in runs})
+    settings = {
+        "iterations": _values([run.config["train"]["iterations"] for run in runs]),
+        "prompts an iteration": _values([run.config["train"]["prompts"] for run in runs]),
+        "responses a prompt": _values([run.method["responses"] for run in runs]),
+        "inner steps": _values([run.method["inner_steps"] for run in runs]),
+        "learning rate": _values([run.config["train"]["lr"] for run in runs]),
+        "α": _values([run.method["alpha"] for run in runs]),
+        "η": _values([run.method["eta"] for run in runs]),
+        "magnet_interval": _values([run.method["magnet_interval"] for run in runs]),
+    }
+    text = (
+        f"**{task}**: {variants}{places}, seeds {', '.join(map(str, seeds))}; "
+        f"method {config['method']['name']}, "
+        + ", ".join(f"{label} {value}" for label, value in settings.items())
+        + "."
+    )
+    done = [run for run in runs if run.status == "done"]
+    if done:
+        used = [
+            f"{_range([run.result['counts'][name] for run in done])} {name.replace('_', ' ')}"
+            for name in done[0].result["counts"]
+        ]
+        text += f" A run used {listed(used)}."
+    return text
+
+
+def _values(values: Sequence[object]) -> str:
+    """The distinct values, `0.05 or 0.1`; None is `never`."""
+    words = [
+        "never" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        for value in values
+    ]
+    return " or ".join(dict.fromkeys(words))
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
+
+
+def best_alpha_text(table: pd.DataFrame) -> str:
+    """What each variant reaches at its own best α within the same budget, a line a game."""
+    chosen = table[table["metric"] == "best_alpha"]
+    lines = []
+    for group in dict.fromkeys(chosen["group"]):
+        parts = []
+        for variant in chosen[chosen["group"] == group]["variant"]:
+            alpha = find(table, group, variant, "best_alpha")
+            gap = find(table, group, variant, "gap_last_best_alpha")
+            if alpha and gap:
+                seeds = "seed" if gap.n == 1 else "seeds"
+                parts.append(f"`{variant}` {number(gap)} at α = {alpha.value:g} ({gap.n} {seeds})")
+        scope = "one α for all games, their mean" if group == ALL_GAMES else group
+        lines.append(f"- {scope}: {listed(parts)}")
+    intro = (
+        "A large α flatters a magnet that moves. `ablation=alpha`, on other games, chooses each "
+        "variant's α on some seeds and reports the last iterate's gap on others, at equal budget:"
+    )
+    return "\n".join([intro, "", *lines])

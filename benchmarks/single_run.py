@@ -1,0 +1,121 @@
+"""Executes one run of a plan: train, evaluate, write result.json."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from benchmarks.atomic import write_json
+from benchmarks.build import Built, build
+from benchmarks.provenance import commit, dirty, versions
+from benchmarks.recorder import Recorder, Report
+from mpo import checkpoint
+from mpo.data import PromptDataModule
+from mpo.module import AlignmentModule
+from mpo.strategy import build_strategy
+
+RESULT_SCHEMA = 1
+
+
+def execute_run(run: dict[str, Any], folder: Path, report: Report) -> None:
+    """Train and evaluate the run into its folder, from its last checkpoint if there is one.
+
+    Args:
+        run: an entry of the plan's `runs`.
+        folder: the run's folder, which exists.
+        report: called after each iteration with its number and measures.
+
+    Raises NonFiniteLossError, CheckpointError, and what building the run raises.
+    """
+    wall, cpu = time.perf_counter(), time.process_time()
+    torch.set_num_threads(run["config"]["threads"])
+    built = build(run)
+    if built.iterations is None:
+        _start_untrained(built, folder)
+    else:
+        _fit(run, built, folder, report)
+    module = built.module
+    with module.clock.phase("evaluation"), torch.no_grad():
+        metrics = built.evaluation.finish(module, folder)
+    if module.logger is not None:
+        module.logger.finalize("success")
+    write_json(
+        folder / "result.json",
+        {
+            "schema": RESULT_SCHEMA,
+            **{key: run[key] for key in ("name", "variant", "task", "group", "seed", "role")},
+            "config_hash": run["config_hash"],
+            "metrics": {**metrics, "iterations": module.iterations_done},
+            "counts": module.counts,
+            "seconds": {
+                "wall": round(time.perf_counter() - wall, 3),
+                "cpu": round(time.process_time() - cpu, 3),
+                **{name: round(value, 3) for name, value in module.clock.seconds.items()},
+            },
+            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "environment": environment(run),
+            "notes": [],
+        },
+    )
+
+
+def environment(run: dict[str, Any]) -> dict[str, Any]:
+    """Where the numbers come from."""
+    return {
+        "commit": commit(),
+        "dirty": dirty(),
+        "versions": versions(),
+        "threads": torch.get_num_threads(),
+        "device": run["config"]["device"],
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def _fit(run: dict[str, Any], built: Built, folder: Path, report: Report) -> None:
+    config = run["config"]
+    kept = checkpoint.saved(folder / "checkpoints")
+    resumed = (kept[-1], checkpoint.read(kept[-1])) if kept else None
+    start = resumed[1]["iterations_done"] if resumed else 0
+    assert built.iterations is not None
+    train, strategy = config["train"], config["strategy"]
+    recorder = Recorder(
+        built.evaluation,
+        folder,
+        train["eval_every"],
+        train["checkpoint_every"],
+        resumed,
+        report,
+    )
+    device = config["device"].split(":")[0]
+    with warnings.catch_warnings():
+        # The engine chooses the modules' mode itself, and reads batches in the main process.
+        warnings.filterwarnings("ignore", message=".*module.s. in eval mode.*")
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        trainer = L.Trainer(
+            max_epochs=1,
+            accelerator="cpu" if device == "cpu" else "cuda",
+            strategy=build_strategy(
+                strategy["name"], strategy["zero_stage"], train["clip_norm"], device
+            ),
+            logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+            callbacks=[recorder],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+        trainer.fit(built.module, PromptDataModule(built.iterations, start))
+
+
+def _start_untrained(built: Built, folder: Path) -> None:
+    module: AlignmentModule = built.module
+    built.evaluation.start(module)

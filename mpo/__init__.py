@@ -1,0 +1,1 @@
+"""Magnetic Preference Optimization: self-play on a general preference, last-iterate convergence."""

@@ -1,0 +1,114 @@
+"""Checkpoints that a run resumes from bit for bit, written aside and renamed.
+
+A checkpoint is a folder: weights.safetensors (the policy's and the snapshots' moving weights) and
+state.pt (optimizer, schedule, counters, random states, evaluation state).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from mpo.module import AlignmentModule
+
+SCHEMA = 1
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be used, with the field that differs."""
+
+
+def save(module: AlignmentModule, folder: Path, extra: dict[str, Any]) -> Path:
+    """Write the module's state after `iterations_done` iterations; earlier ones are removed.
+
+    `extra` is what evaluation needs to go on: plain numbers, strings, lists and tensors.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    done = folder / f"iteration-{module.iterations_done:06d}"
+    aside = folder / f".{done.name}.{os.getpid()}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    save_file(_weights(module), aside / "weights.safetensors")
+    python_state = random.getstate()
+    numpy_state = np.random.get_state(legacy=True)
+    state = {
+        "schema": SCHEMA,
+        "iterations_done": module.iterations_done,
+        "counts": dict(module.counts),
+        "seconds": dict(module.clock.seconds),
+        "moves": dict(module.snapshots.moves),
+        "optimizer": module.optimizers().optimizer.state_dict(),
+        "schedule": module.lr_schedulers().state_dict(),
+        "torch_rng": torch.get_rng_state(),
+        "python_rng": [python_state[0], list(python_state[1]), python_state[2]],
+        "numpy_rng": [numpy_state[0], numpy_state[1].tolist(), *numpy_state[2:]],
+        "extra": extra,
+    }
+    torch.save(state, aside / "state.pt")
+    for name in ("weights.safetensors", "state.pt"):
+        with open(aside / name, "rb") as file:
+            os.fsync(file.fileno())
+    shutil.rmtree(done, ignore_errors=True)
+    aside.rename(done)
+    for old in saved(folder):
+        if old != done:
+            shutil.rmtree(old, ignore_errors=True)
+    return done
+
+
+def saved(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(folder.glob("iteration-*")) if folder.is_dir() else []
+
+
+def read(checkpoint: Path) -> dict[str, Any]:
+    """The state of a checkpoint, without the weights.
+
+    Raises CheckpointError when it has another schema.
+    """
+    state = torch.load(checkpoint / "state.pt", weights_only=True)
+    if state.get("schema") != SCHEMA:
+        raise CheckpointError(
+            f"checkpoint {checkpoint}: schema: got {state.get('schema')!r}, allowed is {SCHEMA}"
+        )
+    return dict(state)
+
+
+def restore(module: AlignmentModule, checkpoint: Path, state: dict[str, Any]) -> None:
+    """Put weights, optimizer, schedule, counters and random states back.
+
+    Called once the trainer has set the module up. Raises CheckpointError when the weights are
+    another model's.
+    """
+    weights = load_file(checkpoint / "weights.safetensors")
+    mine = _weights(module)
+    if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in mine.items()}:
+        differing = sorted(set(weights) ^ set(mine)) or "the shapes"
+        raise CheckpointError(f"checkpoint {checkpoint}: weights of another model: {differing}")
+    with torch.no_grad():
+        for name, weight in mine.items():
+            weight.copy_(weights[name])
+    module.iterations_done = state["iterations_done"]
+    module.counts = dict(state["counts"])
+    module.clock.seconds = dict(state["seconds"])
+    module.snapshots.moves = dict(state["moves"])
+    module.optimizers().optimizer.load_state_dict(state["optimizer"])
+    module.lr_schedulers().load_state_dict(state["schedule"])
+    torch.set_rng_state(state["torch_rng"])
+    version, words, gauss = state["python_rng"]
+    random.setstate((version, tuple(words), gauss))
+    name, words, *rest = state["numpy_rng"]
+    np.random.set_state((name, np.asarray(words, dtype=np.uint32), *rest))
+
+
+def _weights(module: AlignmentModule) -> dict[str, torch.Tensor]:
+    policy = {f"policy/{name}": p.data for name, p in module.policy.moving_parameters()}
+    frozen = {f"snapshot/{name}": p.data for name, p in module.snapshots.weights().items()}
+    return {**policy, **frozen}

@@ -1,0 +1,1 @@
+"""Preference games small enough to enumerate, their equilibria and their tabular dynamics."""

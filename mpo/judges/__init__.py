@@ -1,0 +1,1 @@
+"""Judges: objects that give P(y ≻ y′ | x)."""

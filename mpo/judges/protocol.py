@@ -1,0 +1,72 @@
+"""What the engine asks of a judge, and how it asks for a whole table of comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+class Judge(Protocol):
+    """A general preference P(y ≻ y′ | x); any object with this method can judge."""
+
+    def win_prob(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> Tensor:
+        """P(a ≻ b | x) of N comparisons: (N,), in [0, 1], with P(a, b) + P(b, a) = 1."""
+        ...
+
+
+@runtime_checkable
+class TableJudge(Protocol):
+    """A judge that compares all pairs of a prompt's responses at once, each response read once."""
+
+    def win_matrix(
+        self, prompts: Sequence[str], a: Sequence[Sequence[str]], b: Sequence[Sequence[str]]
+    ) -> Tensor:
+        """P(a_i ≻ b_j | x): (B, n, k) for B prompts with n and k responses."""
+        ...
+
+
+def judge_pairs(
+    judge: Judge,
+    prompts: Sequence[str],
+    a: Sequence[Sequence[str]],
+    b: Sequence[Sequence[str]],
+    compared: Tensor,
+    own_pairs: bool,
+) -> Tensor:
+    """Win probabilities of the compared pairs: (B, n, k) float64, ½ where `compared` is False.
+
+    With `own_pairs` the two sides are the same responses: each unordered pair is asked once and
+    the other order is its complement. Raises ValueError when the judge's answers are not
+    probabilities.
+    """
+    if isinstance(judge, TableJudge):
+        wins = judge.win_matrix(prompts, a, b).to(torch.float64)
+    else:
+        asked = compared & torch.ones_like(compared).triu(1) if own_pairs else compared
+        index = asked.nonzero().tolist()
+        answers = judge.win_prob(
+            [prompts[x] for x, _, _ in index],
+            [a[x][i] for x, i, _ in index],
+            [b[x][j] for x, _, j in index],
+        )
+        answers = torch.as_tensor(answers, dtype=torch.float64)
+        wins = torch.full(compared.shape, 0.5, dtype=torch.float64)
+        wins[asked] = answers
+        if own_pairs:
+            wins.transpose(1, 2)[asked] = 1.0 - answers
+    check_probabilities(wins, compared)
+    return torch.where(compared, wins, torch.full_like(wins, 0.5))
+
+
+def check_probabilities(wins: Tensor, compared: Tensor) -> None:
+    """Raise ValueError naming the first compared pair whose answer is not in [0, 1]."""
+    bad = compared & ~((wins >= 0) & (wins <= 1))
+    if bad.any():
+        where = tuple(bad.nonzero()[0].tolist())
+        raise ValueError(
+            f"judge: pair (prompt, response, opponent) = {where} got {wins[where].item()!r}, "
+            "allowed is a probability in [0, 1]"
+        )

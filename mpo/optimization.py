@@ -1,0 +1,64 @@
+"""One AdamW with named parameter groups, and its schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from mpo.policy import Policy
+from mpo.schedules import learning_rate_factor
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW and its schedule (paper, Table 7: AdamW, cosine with warm-up, gradient norm 1)."""
+
+    lr: float
+    """Peak learning rate of the policy."""
+    critic_lr: float | None = None
+    """Peak learning rate of a critic; None: the policy's."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    """cosine | constant."""
+    warmup_steps: int = 0
+    """Optimizer steps of linear warm-up."""
+    clip_norm: float = 1.0
+    """Largest gradient norm."""
+
+
+def build_optimizer(
+    settings: OptimizerSettings, policy: Policy, critic: Any
+) -> torch.optim.Optimizer:
+    """Fused AdamW over the policy's moving weights and, in a group of its own, a critic's."""
+    groups: list[dict[str, Any]] = [
+        {"name": "policy", "params": [p for _, p in policy.moving_parameters()]}
+    ]
+    if isinstance(critic, nn.Module):
+        mine = {id(parameter) for parameter in groups[0]["params"]}
+        own = [p for p in critic.parameters() if p.requires_grad and id(p) not in mine]
+        groups.append({"name": "critic", "params": own, "lr": settings.critic_lr or settings.lr})
+    return torch.optim.AdamW(
+        groups,
+        lr=settings.lr,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+
+
+def build_schedule(
+    settings: OptimizerSettings, optimizer: torch.optim.Optimizer, total_steps: int
+) -> LambdaLR:
+    """The learning rate's factor by optimizer step, the same for every group."""
+
+    def factor(step: int) -> float:
+        return learning_rate_factor(
+            step, total_steps, settings.warmup_steps, settings.schedule
+        )
+
+    return LambdaLR(optimizer, factor)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mpo.games.zoo import make_game
+from mpo.judges.matrix import MatrixGameJudge
+
+
+def test_win_prob_is_the_matrix_entry() -> None:
+    game = make_game("bradley_terry", 0)
+    judge = MatrixGameJudge(game)
+    prompts, a, b = ["2", "0"], ["", "1 2 3"], ["4 4", "0"]
+    game_prompts = game.prompt_texts
+    got = judge.win_prob([game_prompts[2], game_prompts[0]], a, b)
+    assert len(prompts) == len(got)
+    assert got.dtype == torch.float64
+    # Numbers by hand: 1 + 5 + 25 + 25·1 + 5·2 + 3 for "1 2 3", 1 + 5 + 5·4 + 4 for "4 4".
+    assert float(got[0]) == float(game.preferences[2, 0, 30])
+    assert float(got[1]) == float(game.preferences[0, 69, 1])
+
+
+def test_antisymmetric_to_the_bit_over_all_pairs() -> None:
+    game = make_game("smooth", 0)
+    judge = MatrixGameJudge(game)
+    every = [game.texts] * len(game.prompts)
+    wins = judge.win_matrix(game.prompt_texts, every, every)
+    assert torch.equal(wins, game.preferences)
+    assert bool((wins + wins.transpose(1, 2) == 1).all())
+
+
+def test_win_matrix_is_win_prob_pair_by_pair() -> None:
+    game = make_game("first_token", 0)
+    judge = MatrixGameJudge(game)
+    prompts = [game.prompt_texts[1], game.prompt_texts[0]]
+    a = [["", "0", "3 3 3"], ["1", "2 2", "1"]]
+    b = [["4", "4 4"], ["", "0 1 2"]]
+    got = judge.win_matrix(prompts, a, b)
+    assert tuple(got.shape) == (2, 3, 2)
+    for i in range(2):
+        for j in range(3):
+            for k in range(2):
+                alone = judge.win_prob([prompts[i]], [a[i][j]], [b[i][k]])
+                assert float(got[i, j, k]) == float(alone[0])
+
+
+def test_nothing_to_judge() -> None:
+    judge = MatrixGameJudge(make_game("bradley_terry", 0))
+    assert tuple(judge.win_prob([], [], []).shape) == (0,)
+    assert tuple(judge.win_matrix([], [], []).shape) == (0, 0, 0)
+
+
+def test_unknown_texts_and_uneven_lists_are_named() -> None:
+    game = make_game("bradley_terry", 0)
+    judge, prompt = MatrixGameJudge(game), game.prompt_texts[0]
+    with pytest.raises(ValueError, match="prompts: got 'hello'"):
+        judge.win_prob(["hello"], ["0"], ["1"])
+    with pytest.raises(ValueError, match="a: got '7'"):
+        judge.win_prob([prompt], ["7"], ["1"])
+    with pytest.raises(ValueError, match="b: got '0 0 0 0'"):
+        judge.win_matrix([prompt], [["0"]], [["0 0 0 0"]])
+    with pytest.raises(ValueError, match="got 1, 2 and 1 texts"):
+        judge.win_prob([prompt], ["0", "1"], ["1"])
+    with pytest.raises(ValueError, match="got 1, 1 and 0 rows"):
+        judge.win_matrix([prompt], [["0"]], [])
+    with pytest.raises(ValueError, match=r"a: got rows of \[1, 2\] responses"):
+        judge.win_matrix([prompt, prompt], [["0"], ["0", "1"]], [["0"], ["1"]])
