@@ -22,7 +22,7 @@ from benchmarks.rows import to_frame
 
 
 def aggregate(folder: Path, panel: PanelMaker | None = None) -> pd.DataFrame:
-    """Write table.csv and everything rendered from it; returns the table.
+    """Write table.csv, all that is rendered from it and TensorBoard's part; returns the table.
 
     panel makes the judge of the language tasks' contests (default: the plan's, the annotator
     panel); it is called only when a contest is not yet in the folder. Raises PlanError
@@ -32,6 +32,10 @@ def aggregate(folder: Path, panel: PanelMaker | None = None) -> pd.DataFrame:
     table = collect(results, panel)
     write_text(folder / "table.csv", table.to_csv(index=False))
     render(folder)
+    # Imported here because torch is slow to import and table_so_far has no need of it.
+    from benchmarks.tensorboard_export import write_figures_to_tensorboard
+
+    write_figures_to_tensorboard(folder)
     return table
 
 

@@ -26,9 +26,6 @@ from mpo.policy import Policy
 from mpo.prompts import Prompt, load_prompts, split_prompts
 from mpo.rollout import SamplingSettings
 
-SPLITS = {"training": 0.6, "tuning": 0.2, "evaluation": 0.2}
-"""Shares of the prompts; which prompt goes where is decided by the hash of its text."""
-
 
 @dataclass(frozen=True)
 class Built:
@@ -89,7 +86,7 @@ def build_language(run: dict[str, Any]) -> Built:
     if train["gradient_checkpointing"]:
         policy.enable_gradient_checkpointing()
     chat = ChatFormat(tokenizer, task["system_prompt"])
-    splits = split_prompts(load_prompts(task["prompts"]), SPLITS)
+    splits = split_prompts(load_prompts(task["prompts"]))
     chosen = {
         split: prompt_set(chat, splits[task[f"{split}_split"]], task["max_prompt_tokens"])
         for split in ("train", "eval")

@@ -7,39 +7,21 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.compose import EXECUTION_KEYS, flatten, nearest, read_command_line
+from benchmarks.compose import EXECUTION_KEYS, FLAGS, flatten, read_command_line
 from benchmarks.plan import Plan, PlanError, make_plan, split_execution
 from benchmarks.plan_folder import folder_problems, read_plan_file
 
-OK, FAILED, REFUSED = 0, 1, 2
-"""Exit statuses: all runs have results; some failed; nothing was run."""
+OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+"""Exit statuses: all runs have results; some failed; nothing was run; Ctrl-C or SIGTERM."""
 
-FLAGS = ("--help", "-h", "--list", "--dry-run")
 RESUME, AGGREGATE = "resume", "aggregate"
+HELP, LIST, DRY_RUN = FLAGS
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do what the arguments say; returns the exit status. Imports only what that needs."""
-    flags = [argument for argument in arguments if argument.startswith("-")]
-    words = [argument for argument in arguments if not argument.startswith("-")]
     try:
-        if wrong := [flag for flag in flags if flag not in FLAGS]:
-            allowed = ", ".join(FLAGS)
-            raise PlanError(
-                [f"argument: got {f!r}, allowed is {allowed}{nearest(f, FLAGS)}" for f in wrong]
-            )
-        if "--help" in flags or "-h" in flags:
-            return _print_help()
-        if "--list" in flags:
-            return _print_list()
-        if not words:
-            _print_help()
-            return REFUSED
-        if words[0] == RESUME:
-            return _resume(words[1:])
-        if words[0] == AGGREGATE:
-            return _aggregate(words[1:])
-        return _run(arguments, words, dry_run="--dry-run" in flags)
+        return _act(arguments)
     except PlanError as error:
         count = len(error.problems)
         print(f"{count} problem{'s' if count > 1 else ''}, nothing was run:", file=sys.stderr)
@@ -47,6 +29,27 @@ def main(arguments: Sequence[str]) -> int:
             print("  - " + problem.replace("\n", "\n    "), file=sys.stderr)
         print("`python benchmarks/run.py --help` lists all keys.", file=sys.stderr)
         return REFUSED
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever reads the output, such as `head`, has seen enough
+        sys.stdout = None
+        return OK if {HELP, LIST, DRY_RUN} & set(arguments) else INTERRUPTED
+
+
+def _act(arguments: Sequence[str]) -> int:
+    if HELP in arguments or "-h" in arguments:
+        return _print_help()
+    if LIST in arguments:
+        return _print_list()
+    if not arguments:
+        _print_help()
+        return REFUSED
+    if arguments[0] == RESUME:
+        return _resume(arguments[1:])
+    if arguments[0] == AGGREGATE:
+        return _aggregate(arguments[1:])
+    return _run(arguments)
 
 
 def _print_help() -> int:
@@ -66,14 +69,16 @@ def _print_list() -> int:
 def show(folder: Path) -> None:
     """Make the table, figures and report of a plan's folder; print the table and where it lies."""
     from benchmarks.aggregate import aggregate
+    from benchmarks.render import console_table
 
+    print("making the table, the figures and the report", flush=True)
     aggregate(folder)
-    print(f"\n{(folder / 'table.md').read_text(encoding='utf-8')}")
+    print(f"\n{console_table(folder)}\n")
     print(f"table: {folder / 'table.md'} (and .csv), report: {folder / 'report.md'}", flush=True)
 
 
-def _run(arguments: Sequence[str], words: Sequence[str], *, dry_run: bool) -> int:
-    request = read_command_line(words)
+def _run(arguments: Sequence[str]) -> int:
+    request = read_command_line([word for word in arguments if word != DRY_RUN])
     try:
         plan, execution = make_plan(request, arguments)
     except PlanError as error:
@@ -83,7 +88,7 @@ def _run(arguments: Sequence[str], words: Sequence[str], *, dry_run: bool) -> in
         raise PlanError([*error.problems, *folder]) from error
     if problems := folder_problems(execution.out, plan):
         raise PlanError(problems)
-    if dry_run:
+    if DRY_RUN in arguments:
         from benchmarks.describe import plan_text
 
         print(plan_text(plan, execution))
@@ -154,8 +159,6 @@ def _aggregate(words: Sequence[str]) -> int:
 
 def _conclude(folder: Path, status: int) -> int:
     """The table of what has finished; an exit status that also tells of a table that failed."""
-    from benchmarks.execute import INTERRUPTED
-
     if status == INTERRUPTED or not any(folder.glob("runs/*/result.json")):
         return status
     return max(status, _show_or_say_why(folder))

@@ -80,9 +80,7 @@ class ExactEvaluation:
         if isinstance(objective, MPO):
             done = module.iterations_done - 1
             horizon = objective.eta_horizon or module.settings.iterations
-            eta = eta_at(
-                done, objective.eta, objective.eta_schedule, horizon, objective.eta_floor
-            )
+            eta = eta_at(done, objective.eta, objective.eta_schedule, horizon, objective.eta_floor)
             target = mmd_step(
                 self.game.preferences,
                 before.exp(),

@@ -36,6 +36,8 @@ TRAINING_MEASURES = (
 class LanguageEvaluation:
     """Samples E evaluation prompts at the end of a run, r responses each.
 
+    The KL to the reference is measured on the first response to each prompt.
+
     `seed` is the run's own, different for every run of a plan, so that two runs' responses to a
     prompt are independent.
     """
@@ -62,7 +64,8 @@ class LanguageEvaluation:
             batch = self.prompts.batch(range(start, min(len(self.prompts), start + BATCH)))
             batch = _on_device(batch, module.policy)
             responses = self._sample(module, module.policy, batch)
-            kls.append(self._kl_reference(module, batch, responses))
+            if module.iterations_done:
+                kls.append(self._kl_reference(module, batch, responses.select(slice(0, 1))))
             rows += sample_rows(batch, responses, texts_of(responses, module.sampling))
         write_jsonl(folder / "samples.jsonl", rows)
         self._show_texts(module)
@@ -71,7 +74,7 @@ class LanguageEvaluation:
         )
         lengths = [row["tokens"] for row in rows]
         return {
-            "kl_reference": float(torch.cat(kls).mean()),
+            "kl_reference": float(torch.cat(kls).mean()) if kls else 0.0,
             "response_length": sum(lengths) / len(lengths),
             **shares,
             "magnet_moves": module.snapshots.moves[MAGNET],
@@ -102,15 +105,13 @@ class LanguageEvaluation:
     def _kl_reference(
         self, module: AlignmentModule, batch: Prompts, responses: Responses
     ) -> torch.Tensor:
-        """KL(π ‖ reference) of each response's prefixes, summed over tokens: (B, n) nats."""
+        """KL(π ‖ reference) on each response's prefixes, summed over tokens: (B, n) nats."""
         policy, reference = module.policy, module.snapshots[REFERENCE]
         chunk = module.settings.logits_chunk
         layout = policy.layout(batch, responses)
         trunk = policy.trunk_states(layout)
         mask, tokens = responses.mask, responses.ids[responses.mask]
-        frozen = frozen_scores(
-            reference.hidden(layout, trunk)[mask], reference.head, tokens, chunk
-        )
+        frozen = frozen_scores(reference.hidden(layout, trunk)[mask], reference.head, tokens, chunk)
         scored = token_scores(
             policy.hidden(layout, trunk)[mask], policy.head, tokens, [frozen], chunk
         )
@@ -124,9 +125,7 @@ class LanguageEvaluation:
             return
         batch = _on_device(self.prompts.first(SHOWN).batch(range(SHOWN)), module.policy)
         opponent = (
-            module.snapshots[OPPONENT]
-            if OPPONENT in module.snapshots.intervals
-            else module.policy
+            module.snapshots[OPPONENT] if OPPONENT in module.snapshots.intervals else module.policy
         )
         models = (module.snapshots[REFERENCE], module.policy, opponent)
         columns = [

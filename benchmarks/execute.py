@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
+from datetime import UTC, datetime
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plan import Plan, default_jobs
+from benchmarks import provenance
+from benchmarks.atomic import write_json
+from benchmarks.plan import Plan, available_cores, default_jobs
 from benchmarks.plan_folder import owned, read_result, run_folder
 from benchmarks.processes import Active, interruptible, start, start_server, stop
 from benchmarks.progress import Clock, Display, duration, make_display, metric_words
@@ -31,6 +35,9 @@ SHOWN_METRICS = (
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 """Exit statuses: all runs have results; some failed; Ctrl-C or SIGTERM."""
+
+EXECUTIONS_FILE = "executions.json"
+"""What each execution of the folder took: the plan's wall time is the sum."""
 
 
 def execute(
@@ -62,6 +69,7 @@ def execute(
         done = len(plan["runs"]) - len(unfinished)
         display = make_display(progress, clock, len(plan["runs"]), done)
         execution = _Execution(folder, runner, clock, display)
+        began, since = datetime.now(UTC), time.monotonic()
         try:
             display.say(_opening(plan, folder, done, jobs, clock))
             if unfinished:
@@ -76,6 +84,8 @@ def execute(
             return INTERRUPTED
         finally:
             display.close()
+            if unfinished:
+                _record(folder, began, time.monotonic() - since, jobs, len(unfinished))
 
 
 class _Execution:
@@ -162,12 +172,34 @@ class _Execution:
         self._display.say(f"\n{table}\n")
 
 
+def _record(folder: Path, began: datetime, seconds: float, jobs: int, runs: int) -> None:
+    """Add this execution to the folder's list of them."""
+    file = folder / EXECUTIONS_FILE
+    try:
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        earlier = []
+    entry = {
+        "began": began.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "jobs": jobs,
+        "cores": available_cores(),
+        "runs": runs,
+        "commit": provenance.commit(),
+        "dirty": provenance.dirty(),
+    }
+    write_json(file, [*earlier, entry])
+
+
 def _opening(plan: Plan, folder: Path, done: int, jobs: int, clock: Clock) -> str:
     kept = f", {done} of them done already" if done else ""
-    return (
-        f"{plan['title']}: {len(plan['runs'])} runs{kept}, {jobs} at a time, "
-        f"about {duration(clock.left())}; {folder}"
+    words = (
+        f"{plan['title']}: {len(plan['runs'])} run{'s' if len(plan['runs']) > 1 else ''}{kept}, "
+        f"{jobs} at a time, about {duration(clock.left())}; {folder}"
     )
+    if done and (now := provenance.commit()) != plan["commit"]:
+        words += f"\nnote: the plan was made at commit {plan['commit']}, the code is at {now}"
+    return words
 
 
 def _last_lines(file: Path, count: int = 20) -> str:

@@ -213,7 +213,7 @@ def _draw_gaps(axis: Axes, results: PlanResults, group: str, metric: str) -> lis
             color="#444444",
             linewidth=1.1,
             linestyle=dashes,
-            label=f"fixed magnet's equilibrium (solver), {label}",
+            label=f"fixed magnet (solver), {label}",
         )
         drawn.append(level)
     axis.grid(alpha=0.25)
@@ -248,16 +248,20 @@ def _log_axis(axis: Axes, drawn: Sequence[float]) -> None:
 
 
 def _legend(figure: Figure, axis: Axes) -> None:
-    """One legend under the panels, out of the curves' way."""
+    """One legend under the panels, out of the curves' way, in as few rows as fit the width."""
     handles, labels = axis.get_legend_handles_labels()
+    columns = max(range(1, len(labels) + 1), key=lambda n: (_fits(figure, labels, n), n))
     figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=min(4, len(labels)),
-        frameon=False,
-        fontsize=9,
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
     )
+
+
+def _fits(figure: Figure, labels: Sequence[str], columns: int) -> bool:
+    """Whether a legend of so many columns, filled column by column, is as narrow as the figure."""
+    rows = -(-len(labels) // columns)
+    widest = [max(map(len, labels[start : start + rows])) for start in range(0, len(labels), rows)]
+    # At 9 points a character takes about 1/13 inch, a column's line and gaps that of seven.
+    return sum(width + 7 for width in widest) <= 13 * figure.get_figwidth() or columns == 1
 
 
 def figure_paths(folder: Path) -> list[Path]:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import provenance
+from benchmarks.choose import Chosen, choose
 from benchmarks.compose import EXECUTION_KEYS, Given, Request, nest
 from benchmarks.inputs import input_hashes, input_problems
-from benchmarks.resolve import Case, Chosen, choose, resolve
+from benchmarks.resolve import Case, resolve
 from benchmarks.schema import SCHEMA
 
 Plan = dict[str, Any]
@@ -81,10 +82,21 @@ def split_execution(request: Request) -> tuple[Execution, list[str]]:
 
 
 def default_jobs(plan: Plan) -> int:
-    """Cores that this process may use, divided by the threads of the plan's runs."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """Cores that this process may use, divided by the threads of the plan's runs.
+
+    One where a run needs a GPU: several at a time would share its memory.
+    """
+    if any(run["config"]["device"] != "cpu" for run in plan["runs"]):
+        return 1
     threads = max((run["config"]["threads"] for run in plan["runs"]), default=1)
-    return max(1, (cores or 1) // threads)
+    return max(1, available_cores() // threads)
+
+
+def available_cores() -> int:
+    """Cores that this process may use; fewer than the machine's where it is confined to some."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def plan_hash(plan: Plan) -> str:

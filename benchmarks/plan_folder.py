@@ -19,6 +19,8 @@ from benchmarks.schema import SCHEMA
 PLAN_FILE = "plan.yaml"
 LOCK_FILE = ".lock"
 RESULT_SCHEMA = 1
+LARGEST_PLAN = 10_000_000
+"""YAML nodes of a plan.yaml; OmegaConf's own limit of 10,000 is that of about a hundred runs."""
 
 
 def read_plan_file(folder: Path) -> Plan:
@@ -31,7 +33,7 @@ def read_plan_file(folder: Path) -> Plan:
         raise PlanError([f"{folder}: got no {PLAN_FILE}, allowed is the folder of a plan"])
     cure = f"delete {folder}, or choose another out="
     try:
-        plan = OmegaConf.to_container(OmegaConf.load(file))
+        plan = OmegaConf.to_container(OmegaConf.load(file, max_yaml_expanded_nodes=LARGEST_PLAN))
     except Exception as error:  # OmegaConf passes on whatever its YAML reader raises
         first = str(error).strip().splitlines()[0]
         raise PlanError([f"{file}: cannot be read ({first}); {cure}"]) from error

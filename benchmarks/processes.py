@@ -13,11 +13,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from omegaconf import OmegaConf
+
+from benchmarks.atomic import write_text
 from benchmarks.provenance import ROOT
 from benchmarks.worker import work
-
-GRACE = 5.0
-"""Seconds that a process has to end before it is killed."""
 
 
 class Active(NamedTuple):
@@ -64,8 +64,9 @@ def start_server(threads: int, preload: str) -> None:
 
 
 def start(runner: str, run: dict[str, Any], folder: Path) -> Active:
-    """Start one run in a process of its own; its folder is made."""
+    """Start one run in a process of its own; its folder is made, with config.yaml in it."""
     folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(run["config"])))
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(runner, run, folder, theirs), name=run["name"])
@@ -75,17 +76,15 @@ def start(runner: str, run: dict[str, Any], folder: Path) -> Active:
 
 
 def stop(running: Iterable[Active]) -> None:
-    """End processes: ask, wait at most GRACE seconds for all of them, then kill.
+    """Kill processes that are not needed any more, and wait until they are gone.
 
-    Another Ctrl-C meanwhile kills them at once.
+    A run goes on from its last checkpoint, which is complete at any moment. Asking it to end would
+    only have it report a failure: Lightning turns SIGTERM into an exception.
     """
     running = list(running)
     try:
         for active in running:
-            active.process.terminate()
-        deadline = time.monotonic() + GRACE
-        for active in running:
-            active.process.join(max(0.0, deadline - time.monotonic()))
+            active.process.kill()
     finally:
         for active in running:
             active.process.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -178,7 +179,9 @@ def numbers_words(report: dict[str, Any]) -> str:
     return ", ".join(
         f"{key} {value:.4g}"
         for key, value in report.items()
-        if key not in ("iteration", "iterations") and isinstance(value, (int, float))
+        if key not in ("iteration", "iterations")
+        and isinstance(value, (int, float))
+        and math.isfinite(value)
     )
 
 

@@ -15,7 +15,7 @@ from mpo import checkpoint
 from mpo.module import AlignmentModule
 from mpo.records import Prompts
 
-TRAINING_COLUMNS = ("policy_loss", "win_rate_opponent", "entropy", "ratio", "grad_norm", "lr")
+TRAINING_COLUMNS = ("policy_loss", "win_rate_opponent", "token_entropy", "ratio", "grad_norm", "lr")
 """Means over an iteration's inner steps that the curve repeats from training."""
 
 Report = Callable[[dict[str, Any]], None]

@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
 
-from benchmarks.compose import (
-    ConfFile,
-    Given,
-    Request,
-    Values,
-    available,
-    given,
-    nearest,
-    read_conf,
-)
+from benchmarks.choose import Chosen, Variant, chosen_files
+from benchmarks.compose import Request, Values, given, read_conf
 from benchmarks.schema import SECTIONS, TASKS, Machine, method_class
-from benchmarks.validate import (
-    Known,
-    check_types,
-    known_keys,
-    section_problems,
-    unknown,
-)
-
-DEFAULT_METHOD = "mpo"
-SECTION_GROUPS = ("model", "judge", "strategy")
-
-
-class Variant(NamedTuple):
-    """One column of a comparison: its method, and the values that make it what it is."""
-
-    name: str
-    method: str
-    values: Values
+from benchmarks.validate import Known, check_types, known_keys, section_problems, unknown
 
 
 class Case(NamedTuple):
@@ -43,67 +17,6 @@ class Case(NamedTuple):
     task: str
     variant: str
     values: dict[str, Any]
-
-
-class Chosen(NamedTuple):
-    """The files that the command line chooses."""
-
-    ablation: ConfFile | None
-    tasks: list[str]
-    method: str
-    groups: list[ConfFile]
-    variants: list[Variant]
-
-
-def choose(request: Request) -> tuple[Chosen, list[str]]:
-    """Find the files that the command line names; what is wrong is listed, and left out."""
-    problems: list[str] = []
-
-    def pick(group: str, names: Iterable[Any]) -> list[str]:
-        found = []
-        for name in names:
-            if name in available(group):
-                found.append(name)
-            else:
-                allowed = ", ".join(available(group))
-                close = nearest(str(name), available(group))
-                problems.append(f"{group}: got {name!r}, allowed is {allowed}{close}")
-        return found
-
-    def chosen(group: str, default: list[str]) -> list[str]:
-        if group not in request.choices:
-            return default
-        value = request.choices[group]
-        # Several tasks can be run by one command; of everything else there is one.
-        names = value if group == "task" and isinstance(value, list) and value else [value]
-        return pick(group, names) or default
-
-    names = chosen("ablation", [])
-    ablation = read_conf(f"ablation/{names[0]}") if names else None
-    about = ablation.about if ablation else {}
-    tasks = chosen("task", about.get("tasks", list(TASKS)))
-    method = chosen("method", [DEFAULT_METHOD])[0]
-    groups = [
-        read_conf(f"{group}/{name}") for group in SECTION_GROUPS for name in chosen(group, [])
-    ]
-    for group in groups:
-        if not set(group.about.get("tasks", tasks)) & set(tasks):
-            problems.append(
-                f"{group.source}: is for task {', '.join(group.about['tasks'])}, "
-                f"allowed is a file for {', '.join(tasks)}"
-            )
-    variants = _variants(ablation, method) if ablation else [Variant(method, method, {})]
-    ordered = [task for task in TASKS if task in tasks]
-    return Chosen(ablation, ordered, method, groups, variants), problems
-
-
-def _variants(ablation: ConfFile, method: str) -> list[Variant]:
-    variants = []
-    for name, content in ablation.about["variants"].items():
-        values = given(content or {}, ablation.source)
-        own = values.pop("method", Given(method, ""))
-        variants.append(Variant(str(name), own.value, values))
-    return variants
 
 
 def resolve(request: Request, chosen: Chosen) -> tuple[list[Case], list[str]]:
@@ -155,24 +68,13 @@ def _layers(request: Request, chosen: Chosen, task: str, variant: Variant) -> li
     ]
 
 
-def _files(chosen: Chosen) -> list[ConfFile]:
-    """The files that were chosen, but for the ablation's."""
-    methods = dict.fromkeys([chosen.method, *(variant.method for variant in chosen.variants)])
-    return [
-        read_conf("base"),
-        *(read_conf(f"task/{task}") for task in chosen.tasks),
-        *(read_conf(f"method/{method}") for method in methods),
-        *chosen.groups,
-    ]
-
-
 def _unknown_keys(
     request: Request, chosen: Chosen, known: dict[tuple[str, str], Known]
 ) -> list[str]:
     """Keys that no chosen task knows, on the command line and in the files that were chosen."""
     names = dict.fromkeys(key for keys in known.values() for key in keys.settable())
     values = dict(request.values)
-    for file in _files(chosen):
+    for file in chosen_files(chosen):
         # The method's tuning knobs in a file for all methods are for those that have them.
         values |= {
             key: entry

@@ -7,9 +7,10 @@ import types
 import typing
 from collections.abc import Iterable
 from dataclasses import fields
+from functools import cache
 from typing import Any, NamedTuple
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmarks.compose import COMMAND_LINE, PLAN_KEYS, Given, Values, nearest
@@ -103,8 +104,7 @@ def _convert(schema: type[Any], field: str, value: Any) -> Any:
     # OmegaConf writes any number as text.
     if hint is str and not isinstance(value, str):
         raise mistaken
-    section = OmegaConf.structured(schema)
-    OmegaConf.set_readonly(section, False)
+    section = _structured(schema)
     try:
         OmegaConf.update(section, field, value)
     except OmegaConfBaseException as error:
@@ -115,6 +115,14 @@ def _convert(schema: type[Any], field: str, value: Any) -> Any:
     if isinstance(converted, float) and not math.isfinite(converted):
         raise mistaken
     return converted
+
+
+@cache
+def _structured(schema: type[Any]) -> DictConfig:
+    """A dataclass as OmegaConf's schema; values are assigned to it one by one to be converted."""
+    section = OmegaConf.structured(schema)
+    OmegaConf.set_readonly(section, False)
+    return section
 
 
 def _words(hint: Any) -> str:

@@ -42,9 +42,8 @@ def work(runner: str, run: dict[str, Any], folder: Path, channel: Connection) ->
         load_object(runner)(run, folder, lambda report: channel.send({"report": report}))
     except BaseException as error:
         line = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-        details = {
-            name: getattr(error, name) for name in ("iteration", "batch") if hasattr(error, name)
-        }
+        names = ("iteration", "inner_step", "batch")
+        details = {name: getattr(error, name) for name in names if hasattr(error, name)}
         traceback.print_exc()
         # A result written before the failure is not to be trusted, nor taken for done next time.
         (folder / "result.json").unlink(missing_ok=True)
@@ -60,7 +59,7 @@ def write_error(
     trace: str,
     details: dict[str, Any] | None = None,
 ) -> None:
-    """Write error.json: which run failed, when, how, and at which iteration and batch if known."""
+    """Write error.json: which run failed, when, how, and at which iteration, step, batch."""
     record = {
         "schema": ERROR_SCHEMA,
         **{key: run[key] for key in ("name", "variant", "task", "group", "seed", "role")},

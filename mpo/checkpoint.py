@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mpo.module import AlignmentModule
+from mpo.optimization import current_optimizer, current_schedule
 
 SCHEMA = 1
 
@@ -37,18 +38,18 @@ def save(module: AlignmentModule, folder: Path, extra: dict[str, Any]) -> Path:
     aside.mkdir()
     save_file(_weights(module), aside / "weights.safetensors")
     python_state = random.getstate()
-    numpy_state = np.random.get_state(legacy=True)
+    numpy_state = np.random.get_state(legacy=False)
     state = {
         "schema": SCHEMA,
         "iterations_done": module.iterations_done,
         "counts": dict(module.counts),
         "seconds": dict(module.clock.seconds),
         "moves": dict(module.snapshots.moves),
-        "optimizer": module.optimizers().optimizer.state_dict(),
-        "schedule": module.lr_schedulers().state_dict(),
+        "optimizer": current_optimizer(module).optimizer.state_dict(),
+        "schedule": current_schedule(module).state_dict(),
         "torch_rng": torch.get_rng_state(),
         "python_rng": [python_state[0], list(python_state[1]), python_state[2]],
-        "numpy_rng": [numpy_state[0], numpy_state[1].tolist(), *numpy_state[2:]],
+        "numpy_rng": {**numpy_state, "state": _listed(numpy_state["state"])},
         "extra": extra,
     }
     torch.save(state, aside / "state.pt")
@@ -99,13 +100,18 @@ def restore(module: AlignmentModule, checkpoint: Path, state: dict[str, Any]) ->
     module.counts = dict(state["counts"])
     module.clock.seconds = dict(state["seconds"])
     module.snapshots.moves = dict(state["moves"])
-    module.optimizers().optimizer.load_state_dict(state["optimizer"])
-    module.lr_schedulers().load_state_dict(state["schedule"])
+    current_optimizer(module).optimizer.load_state_dict(state["optimizer"])
+    current_schedule(module).load_state_dict(state["schedule"])
     torch.set_rng_state(state["torch_rng"])
     version, words, gauss = state["python_rng"]
     random.setstate((version, tuple(words), gauss))
-    name, words, *rest = state["numpy_rng"]
-    np.random.set_state((name, np.asarray(words, dtype=np.uint32), *rest))
+    kept = state["numpy_rng"]
+    words = np.asarray(kept["state"]["key"], dtype=np.uint32)
+    np.random.set_state({**kept, "state": {**kept["state"], "key": words}})
+
+
+def _listed(state: dict[str, Any]) -> dict[str, Any]:
+    return {**state, "key": state["key"].tolist()}
 
 
 def _weights(module: AlignmentModule) -> dict[str, torch.Tensor]:

@@ -1,9 +1,9 @@
 """How prompts and responses are laid out as a batch for one forward pass.
 
 `tree_layout` puts a prompt and a group of its responses into one row, each response seeing the
-prompt and itself only: the group computes the shared prefix once. `row_layout` gives each response a row of its own,
-for attention kernels that take no mask of pairs. Both say where the hidden state that predicts
-each response token stands, so that nobody else needs to know which was used.
+prompt and itself only: the group computes the shared prefix once. `row_layout` gives each response
+a row of its own, for attention kernels that take no mask of pairs. Both say where the hidden state
+that predicts each response token stands, so that nobody else needs to know which was used.
 """
 
 from __future__ import annotations

@@ -7,39 +7,45 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
 from mpo.clock import PhaseClock
+from mpo.divergences import TokenScores, token_scores
 from mpo.judges.protocol import Judge
+from mpo.meters import Meters
 from mpo.objectives.protocol import BEHAVIOUR, Objective, targets_slice
-from mpo.optimization import OptimizerSettings, build_optimizer, build_schedule
+from mpo.optimization import (
+    OptimizerSettings,
+    build_optimizer,
+    build_schedule,
+    current_optimizer,
+)
 from mpo.policy import Policy
-from mpo.records import Metrics, Prompts, Rollout, Scores
+from mpo.records import Prompts, Rollout, Scores
 from mpo.rollout import SamplingSettings, collect
 from mpo.scoring import (
     Critic,
     Part,
-    behaviour_scores,
+    detached,
     frozen_head,
     joined,
     prepare,
     scores_of,
     with_behaviour,
 )
-from mpo.divergences import token_scores
 from mpo.snapshots import OPPONENT, Snapshots
 from mpo.strategy import clip_and_step
 
 
 class NonFiniteLossError(RuntimeError):
-    """A loss that is NaN or infinite, with where it happened."""
+    """A loss or a gradient that is NaN or infinite, with where it happened."""
 
     def __init__(self, iteration: int, inner_step: int, batch: list[str]):
         self.iteration, self.inner_step, self.batch = iteration, inner_step, batch
         super().__init__(
-            f"loss: not finite at iteration {iteration}, inner step {inner_step}, on prompts "
-            f"{batch}; lower train.lr or method.eta, or raise train.warmup_steps"
+            f"loss or gradient: not finite at iteration {iteration}, inner step {inner_step}, on "
+            f"prompts {batch}; lower train.lr or method.eta, or raise train.warmup_steps"
         )
 
 
@@ -88,18 +94,18 @@ class AlignmentModule(L.LightningModule):
         self.sampling = sampling
         self.settings = settings
         self.clock = PhaseClock()
-        self.meters = nn.ModuleDict()
+        self.meters = Meters()
         self.iterations_done = 0
         self.counts = {"samples": 0, "judge_calls": 0, "tokens": 0}
         self.logged: dict[str, float] = {}
         self.last_rollout: Rollout | None = None
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """One AdamW with named groups, and its learning-rate schedule by optimizer step."""
         optimizer = build_optimizer(self.settings.optimizer, self.policy, self.critic)
         total = self.settings.iterations * self.needs.inner_steps
         schedule = build_schedule(self.settings.optimizer, optimizer, total)
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: Prompts, batch_idx: int) -> None:
         """Iteration k on its prompts; see the class for the order of events."""
@@ -127,55 +133,38 @@ class AlignmentModule(L.LightningModule):
 
     def learn(self, rollout: Rollout) -> None:
         """Targets at θ_k, then m inner steps."""
-        parts, first_hidden, scores = self._score_at_start(rollout)
+        parts, first, scores = self._score_at_start(rollout)
         with self.clock.phase("scoring"), torch.no_grad():
             targets = self.objective.targets(rollout, scores)
-        names = tuple(dict.fromkeys((*self.needs.kl_to, *self.needs.logprobs_of)))
         for inner_step in range(self.needs.inner_steps):
             with self.clock.phase("update"):
                 for part in parts:
-                    reuse = first_hidden if inner_step == 0 else None
-                    hidden = self._hidden(part) if reuse is None else reuse
-                    references = [part.frozen[name] for name in names]
-                    scored = token_scores(
-                        hidden,
-                        self.policy.head,
-                        part.tokens,
-                        references,
-                        self.settings.logits_chunk,
-                    )
+                    at_theta = first if inner_step == 0 and first else self._score(part, scores)
                     loss, metrics = self.objective.loss(
-                        scores_of(
-                            scored, names, part, self.needs, scores.total_prompts, self._values(part)
-                        ),
-                        targets_slice(targets, part.prompts),
+                        at_theta, targets_slice(targets, part.prompts)
                     )
-                    self._require_finite(loss, inner_step, rollout, part)
+                    self._require_finite(loss, inner_step, rollout.prompts.texts[part.prompts])
                     self.manual_backward(loss)
-                    self._meter(metrics)
+                    self.meters.add_all(metrics)
                 norm = clip_and_step(self, self.settings.optimizer.clip_norm)
-                self._meter_value("grad_norm", norm)
-            if not torch.isfinite(torch.as_tensor(norm)):
-                raise NonFiniteLossError(
-                    self.iterations_done, inner_step, list(rollout.prompts.texts)
-                )
+                self._require_finite(norm, inner_step, rollout.prompts.texts)
+                self.meters.add("grad_norm", norm)
         every = self.settings.step_kl_every
         if every and (self.iterations_done + 1) % every == 0:
             with self.clock.phase("evaluation"):
                 self._meter_step_kl(parts)
 
-    def _score_at_start(self, rollout: Rollout) -> tuple[list[Part], Tensor | None, Scores]:
-        """Frozen models and π_k on the rollout.
+    def _score_at_start(self, rollout: Rollout) -> tuple[list[Part], Scores | None, Scores]:
+        """Frozen models and π_θ at θ = θ_k on the rollout.
 
-        With one micro-batch the first inner step's own forward pass is π_k's (θ = θ_k): its hidden
-        states are returned, with their graph, and nothing is computed twice.
+        With one micro-batch the first inner step's own forward pass serves as π_k's: its scores
+        are returned with their graph, and nothing is computed twice.
         """
         size = len(rollout.prompts.texts)
-        step = self.settings.micro_prompts or size
-        head = frozen_head(self.policy.head)
+        step = min(size, self.settings.micro_prompts or size)
         total = size * self.trainer.world_size
-        parts, scores, hidden = [], [], None
-        single = step >= size
+        head = frozen_head(self.policy.head)
+        parts, scores = [], []
         for start in range(0, size, step):
             with self.clock.phase("scoring"):
                 part = prepare(
@@ -187,19 +176,26 @@ class AlignmentModule(L.LightningModule):
                     slice(start, min(size, start + step)),
                     self.settings.logits_chunk,
                 )
-            with self.clock.phase("update"), torch.set_grad_enabled(single):
-                hidden = self._hidden(part)
-            with self.clock.phase("scoring"):
-                scored = behaviour_scores(
-                    hidden.detach(), head, part, self.settings.logits_chunk
-                )
+            with self.clock.phase("update"), torch.set_grad_enabled(step == size):
                 names = tuple(part.frozen)
-                part = with_behaviour(part, hidden.detach(), head, scored)
-                with torch.no_grad():
-                    values = self._values(part)
-                    scores.append(scores_of(scored, names, part, self.needs, total, values))
+                hidden = self._hidden(part)
+                scored = self._token_scores(hidden, part, names)
+                part = with_behaviour(part, hidden, head, scored)
+                scores.append(scores_of(scored, names, part, self.needs, total, self._values(part)))
             parts.append(part)
-        return parts, hidden if single else None, joined(scores)
+        return parts, scores[0] if step == size else None, detached(joined(scores))
+
+    def _score(self, part: Part, at_start: Scores) -> Scores:
+        """π_θ and, where needed, the critic on a micro-batch."""
+        names = tuple(dict.fromkeys((*self.needs.kl_to, *self.needs.logprobs_of)))
+        scored = self._token_scores(self._hidden(part), part, names)
+        total = at_start.total_prompts
+        return scores_of(scored, names, part, self.needs, total, self._values(part))
+
+    def _token_scores(self, hidden: Tensor, part: Part, names: tuple[str, ...]) -> TokenScores:
+        references = [part.frozen[name] for name in names]
+        chunk = self.settings.logits_chunk
+        return token_scores(hidden, self.policy.head, part.tokens, references, chunk)
 
     def _hidden(self, part: Part) -> Tensor:
         return self.policy.hidden(part.layout, part.trunk)[part.mask]
@@ -213,48 +209,29 @@ class AlignmentModule(L.LightningModule):
     def _meter_step_kl(self, parts: list[Part]) -> None:
         """KL(π_{k+1} ‖ π_k) on the prefixes that π_k visited, summed over tokens."""
         for part in parts:
-            scored = token_scores(
-                self._hidden(part),
-                self.policy.head,
-                part.tokens,
-                [part.frozen[BEHAVIOUR]],
-                self.settings.logits_chunk,
-            )
+            scored = self._token_scores(self._hidden(part), part, (BEHAVIOUR,))
             responses = part.mask.shape[0] * part.mask.shape[1]
-            self._meter_value("kl_step", scored.kl[0].sum() / responses, responses)
+            self.meters.add("kl_step", scored.kl[0].sum() / responses, responses)
 
     def _require_finite(
-        self, loss: Tensor, inner_step: int, rollout: Rollout, part: Part
+        self, value: Tensor | float, inner_step: int, texts: tuple[str, ...]
     ) -> None:
-        if not torch.isfinite(loss):
-            batch = list(rollout.prompts.texts[part.prompts])
-            raise NonFiniteLossError(self.iterations_done, inner_step, batch)
-
-    def _meter(self, metrics: Metrics) -> None:
-        for name, (mean, weight) in metrics.items():
-            self._meter_value(name, mean, weight)
-
-    def _meter_value(self, name: str, value: Tensor | float, weight: float = 1.0) -> None:
-        if name not in self.meters:
-            self.meters[name] = MeanMetric(nan_strategy="disable").to(self.policy.device)
-        self.meters[name].update(value, weight)
+        if not torch.isfinite(torch.as_tensor(value)):
+            raise NonFiniteLossError(self.iterations_done, inner_step, list(texts))
 
     def _log(self, rollout: Rollout) -> None:
         """Close the iteration's meters into `logged` and the logger, by iteration."""
         lengths = rollout.responses.lengths.float()
-        self._meter_value("response_length", lengths.mean(), lengths.numel())
-        self._meter_value("truncated", (~rollout.responses.ended).float().mean(), lengths.numel())
+        self.meters.add("response_length", lengths.mean(), lengths.numel())
+        self.meters.add("truncated", (~rollout.responses.ended).float().mean(), lengths.numel())
         if rollout.opponents is not None:
             won = rollout.wins[rollout.compared]
-            self._meter_value("win_rate_opponent", won.mean().float(), won.numel())
+            self.meters.add("win_rate_opponent", won.mean().float(), won.numel())
         self.counts["samples"] += rollout.samples
         self.counts["judge_calls"] += rollout.judge_calls
         self.counts["tokens"] += rollout.tokens
-        self.logged = {name: float(meter.compute()) for name, meter in self.meters.items()}
-        for meter in self.meters.values():
-            meter.reset()
-        optimizer = self.optimizers()
-        self.logged["lr"] = optimizer.param_groups[0]["lr"]
+        self.logged = self.meters.close()
+        self.logged["lr"] = current_optimizer(self).param_groups[0]["lr"]
         self.last_rollout = rollout
         scalars = {f"train/{name}": value for name, value in self.logged.items()}
         if self.logger is not None:

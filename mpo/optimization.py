@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import lightning as L
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -57,8 +59,20 @@ def build_schedule(
     """The learning rate's factor by optimizer step, the same for every group."""
 
     def factor(step: int) -> float:
-        return learning_rate_factor(
-            step, total_steps, settings.warmup_steps, settings.schedule
-        )
+        return learning_rate_factor(step, total_steps, settings.warmup_steps, settings.schedule)
 
     return LambdaLR(optimizer, factor)
+
+
+def current_optimizer(module: L.LightningModule) -> LightningOptimizer:
+    """The module's one optimizer, once the trainer has set it up."""
+    optimizer = module.optimizers()
+    assert isinstance(optimizer, LightningOptimizer)
+    return optimizer
+
+
+def current_schedule(module: L.LightningModule) -> LambdaLR:
+    """The module's one learning-rate schedule, once the trainer has set it up."""
+    schedule = module.lr_schedulers()
+    assert isinstance(schedule, LambdaLR)
+    return schedule

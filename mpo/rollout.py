@@ -36,9 +36,7 @@ def texts_of(responses: Responses, settings: SamplingSettings) -> tuple[tuple[st
     """B × n texts."""
     rows = zip(responses.ids.tolist(), responses.lengths.tolist(), strict=True)
     return tuple(
-        tuple(
-            settings.decode(ids[:length]) for ids, length in zip(group, lengths, strict=True)
-        )
+        tuple(settings.decode(ids[:length]) for ids, length in zip(group, lengths, strict=True))
         for group, lengths in rows
     )
 
@@ -76,16 +74,17 @@ def collect(
             settings.end_tokens,
             greedy=needs.greedy,
         )
+        others: Responses | None = None
+        extra: Responses | None = None
         if opponent is not None:
             uniforms = keyed_uniforms(
                 settings.seed, OPPONENT_STREAM, iteration, prompts.keys, k, settings.max_tokens
             )
-            others = sample(opponent, prompts, uniforms, settings.end_tokens)
-        else:
-            others = drawn.select(slice(n, n + k)) if k else None
+            others = extra = sample(opponent, prompts, uniforms, settings.end_tokens)
+        elif k:
+            others = drawn.select(slice(n, n + k))
         trained = drawn.select(slice(0, n))
-        generated = drawn.lengths.sum() + (others.lengths.sum() if opponent and others else 0)
-        samples = drawn.lengths.numel() + (others.lengths.numel() if opponent and others else 0)
+        generated = [drawn] if extra is None else [drawn, extra]
     texts = texts_of(trained, settings)
     other_texts = texts if others is None else texts_of(others, settings)
     compared = compared_pairs(needs, len(texts))
@@ -112,8 +111,8 @@ def collect(
         _on(compared, policy),
         None if greedy_wins is None else _on(greedy_wins, policy),
         calls,
-        samples,
-        int(generated),
+        sum(part.lengths.numel() for part in generated),
+        sum(int(part.lengths.sum()) for part in generated),
     )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from mpo.divergences import TokenScores, token_scores
+from mpo.divergences import TokenScores
 from mpo.layout import Layout
 from mpo.logprobs import FrozenScores, Head, frozen_scores
 from mpo.objectives.protocol import BEHAVIOUR, Needs
@@ -80,15 +80,11 @@ def frozen_head(head: Head) -> Head:
     return head._replace(weight=head.weight.detach().clone(), bias=bias)
 
 
-def behaviour_scores(hidden: Tensor, head: Head, part: Part, chunk: int) -> TokenScores:
-    """π_k at the part's tokens (hidden is (N, D)), with its KLs to the other frozen models."""
-    with torch.no_grad():
-        return token_scores(hidden, head, part.tokens, list(part.frozen.values()), chunk)
-
-
 def with_behaviour(part: Part, hidden: Tensor, head: Head, scored: TokenScores) -> Part:
-    """The part with π_k among its frozen models."""
-    kept = FrozenScores(hidden, head, scored.log_normaliser, scored.logprobs)
+    """The part with π_k among its frozen models, from its scores at θ = θ_k; hidden is (N, D)."""
+    kept = FrozenScores(
+        hidden.detach(), head, scored.log_normaliser.detach(), scored.logprobs.detach()
+    )
     return part._replace(frozen={**part.frozen, BEHAVIOUR: kept})
 
 
@@ -103,7 +99,7 @@ def scores_of(
     """Token scores (N,) set into (b, n, T), zero where the mask is False.
 
     `names` are the frozen models of scored.kl, in order; a KL to π_k that was not scored is 0,
-    which it is at θ = θ_k.
+    which it is at θ = θ_k, its gradient too.
     """
     dense = {name: _dense(kl, part.mask) for name, kl in zip(names, scored.kl, strict=True)}
     zero = torch.zeros_like(_dense(scored.logprobs.detach(), part.mask))
@@ -118,11 +114,25 @@ def scores_of(
     )
 
 
+def detached(scores: Scores) -> Scores:
+    """The same numbers without their graph."""
+    return Scores(
+        scores.logprobs.detach(),
+        scores.entropy.detach(),
+        {name: kl.detach() for name, kl in scores.kl.items()},
+        scores.other_logprobs,
+        scores.mask,
+        None if scores.values is None else scores.values.detach(),
+        scores.total_prompts,
+    )
+
+
 def joined(parts: list[Scores]) -> Scores:
     """The scores of a whole rollout from its micro-batches'."""
     first = parts[0]
     if len(parts) == 1:
         return first
+    values = [part.values for part in parts if part.values is not None]
     return Scores(
         torch.cat([part.logprobs for part in parts]),
         torch.cat([part.entropy for part in parts]),
@@ -132,7 +142,7 @@ def joined(parts: list[Scores]) -> Scores:
             for name in first.other_logprobs
         },
         torch.cat([part.mask for part in parts]),
-        None if first.values is None else torch.cat([p.values for p in parts if p.values is not None]),
+        torch.cat(values) if values else None,
         first.total_prompts,
     )
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 import deepspeed
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.seed import reset_seed
-from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import (
     DDPStrategy,
     DeepSpeedStrategy,
@@ -17,6 +16,8 @@ from lightning.pytorch.strategies import (
     Strategy,
 )
 from typing_extensions import override
+
+from mpo.optimization import current_optimizer, current_schedule
 
 STRATEGIES = ("single", "deepspeed")
 
@@ -27,7 +28,7 @@ def build_strategy(name: str, zero_stage: int, clip_norm: float, device: str) ->
     Raises ValueError for an unknown name.
     """
     if name == "single":
-        return SingleDeviceStrategy(device=torch.device(device, 0 if device == "cuda" else None))
+        return SingleDeviceStrategy(device=torch.device("cuda:0" if device == "cuda" else "cpu"))
     if name == "deepspeed":
         config = deepspeed_config(zero_stage, clip_norm)
         return (CPUDeepSpeedStrategy if device == "cpu" else AlignmentDeepSpeedStrategy)(
@@ -99,7 +100,7 @@ class CPUDeepSpeedStrategy(AlignmentDeepSpeedStrategy):
 
 def clip_and_step(module: L.LightningModule, clip_norm: float) -> float:
     """Clip the gradient norm, step the optimizer and its schedule; the norm before clipping."""
-    optimizer, schedule = module.optimizers(), module.lr_schedulers()
+    optimizer = current_optimizer(module)
     if isinstance(module.trainer.strategy, DeepSpeedStrategy):
         optimizer.step()
         norm = float(module.trainer.strategy.deepspeed_engine.get_global_grad_norm())
@@ -108,5 +109,5 @@ def clip_and_step(module: L.LightningModule, clip_norm: float) -> float:
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, clip_norm))
         optimizer.step()
         optimizer.zero_grad()
-    schedule.step()
+    current_schedule(module).step()
     return norm

@@ -63,7 +63,9 @@ def response_text(tokens: tuple[int, ...], eos: int) -> str:
     return " ".join(str(token) for token in tokens if token != eos)
 
 
-def sequence_log_prob(next_log_prob: dict[tuple[int, ...], Array], tokens: tuple[int, ...]) -> float:
+def sequence_log_prob(
+    next_log_prob: dict[tuple[int, ...], Array], tokens: tuple[int, ...]
+) -> float:
     """log π(y): the sum of its tokens' log-probabilities, from a table by prefix."""
     return math.fsum(
         float(next_log_prob[tokens[:position]][token]) for position, token in enumerate(tokens)

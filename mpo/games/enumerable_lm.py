@@ -1,4 +1,6 @@
-"""A preference game over all responses that an autoregressive policy can give (design.md section 2).
+"""A preference game over all responses that an autoregressive policy can give.
+
+It is the exact task of design.md section 1.
 
 Responses end by the end-of-sequence token (EOS) or by truncation after ``max_tokens`` tokens.
 With S symbols the prefixes form a complete S-ary tree, numbered breadth first, so that

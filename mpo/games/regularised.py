@@ -5,38 +5,24 @@ gradient of its KL (design.md section 2): ``sequence`` leads to π ∝ μ · exp
 whole responses, ``per_token`` to the point where π(a|s) ∝ μ(a|s) · exp(Q^π(s, a) / α) at each
 prefix s.
 
-Both say that π answers its own payoffs: π = answer(β S π), where S = P − ½, β = 1/α, and
-``answer`` maps scaled payoffs (R,) to a policy. At β = 0 the solution is μ. From there the curve
-of solutions (v, β) of v = β S answer(v) is followed by arc length to β = 1/α. Newton's method from
-an arbitrary start isn't reliable at small α, and following β itself would stop where the
-``per_token`` curve turns back.
+Both say that π answers its own payoffs, π = answer(β S π) with S = P − ½ and β = 1/α, where
+``answer`` maps scaled payoffs (R,) to a policy; ``mpo.games.continuation`` solves that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from mpo.games.continuation import Array, follow
 from mpo.games.enumerable_lm import EnumerableGame
 from mpo.games.solve import EquilibriumNotFound, duality_gap
 
-Array = NDArray[np.float64]
-Answer = Callable[[Array], tuple[Array, Array]]
-"""Scaled payoffs (R,) -> policy (R,) and its Jacobian (R, R)."""
-
 SEQUENCE_TOLERANCE = 1e-12
 PER_TOKEN_TOLERANCE = 1e-10
-NEWTON_TOLERANCE = 1e-13
-FIRST_STEP = 0.5
-SHARPEST_TURN = 0.8  # cosine between neighbouring tangents: keeps to the curve at sharp bends
-QUICK_ROUNDS = 5
-MAX_ROUNDS = 12
-MAX_STEPS = 2000
 
 
 class RegularisedGaps(NamedTuple):
@@ -68,7 +54,7 @@ def regularised_equilibrium(preferences: Tensor, log_magnet: Tensor, alpha: floa
         return policy, np.diag(policy) - np.outer(policy, policy)
 
     skew = _array(preferences) - 0.5
-    policy = _follow(answer, skew, alpha)
+    policy = follow(answer, skew, alpha)
     residual = float(np.abs(answer(skew @ policy / alpha)[0] - policy).max())
     _check_residual("sequence", residual, SEQUENCE_TOLERANCE, alpha)
     return torch.from_numpy(policy)
@@ -103,7 +89,7 @@ def regularised_equilibrium_per_token(
         return _answer_per_token(log_magnet, payoffs, symbols, depths)
 
     skew = _array(game.preferences[prompt]) - 0.5
-    policy = _follow(answer, skew, alpha)
+    policy = follow(answer, skew, alpha)
     payoffs = skew @ policy / alpha
     again = answer(payoffs)[0]
     residual = float(
@@ -195,70 +181,6 @@ def _choices(policy: Array, symbols: int, depths: int) -> Array:
         mass[level] = block.sum(1)
         blocks.append(block / block.sum(1, keepdims=True))
     return np.concatenate(blocks[::-1])
-
-
-def _follow(answer: Answer, skew: Array, alpha: float) -> Array:
-    """Pseudo-arc-length continuation of v = β S answer(v) from (0, 0) to β = 1/α."""
-    if not 0 < alpha < float("inf"):
-        raise ValueError(f"alpha: got {alpha}, allowed: above 0 and finite")
-    goal, size, step = 1 / alpha, len(skew), FIRST_STEP
-    last_row = np.append(np.zeros(size), 1.0)
-    point, tangent = np.zeros(size + 1), last_row
-    tangent = _tangent(_equation(answer, skew, point)[1], tangent)
-    for _ in range(MAX_STEPS):
-        left = goal - point[-1]
-        arrives = tangent[-1] > 0 and left <= step * tangent[-1]
-        length = left / tangent[-1] if arrives else step
-        start = point + length * tangent
-        # The last leg holds β at the goal; the others may move it, to get round a fold.
-        found, rounds = _correct(answer, skew, start, last_row if arrives else tangent)
-        if found is not None:
-            if arrives:
-                return answer(found[:-1])[0]
-            turned = _tangent(_equation(answer, skew, found)[1], tangent)
-            if turned @ tangent >= SHARPEST_TURN:
-                point, tangent = found, turned
-                step = step * 2 if rounds <= QUICK_ROUNDS else step
-                continue
-        step = min(step, length) / 2
-    raise EquilibriumNotFound(
-        f"regularised equilibrium: reached alpha {1 / point[-1]:.4g} "
-        f"after {MAX_STEPS} steps, wanted {alpha}"
-    )
-
-
-def _equation(answer: Answer, skew: Array, point: Array) -> tuple[Array, Array]:
-    """v − β S answer(v) at point (v, β): value (R,) and Jacobian (R, R + 1)."""
-    payoffs, beta = point[:-1], point[-1]
-    policy, slope = answer(payoffs)
-    wins = skew @ policy
-    jacobian = np.column_stack([np.eye(len(payoffs)) - beta * (skew @ slope), -wins])
-    return payoffs - beta * wins, jacobian
-
-
-def _tangent(jacobian: Array, before: Array) -> Array:
-    """The unit vector along the curve that goes on in the direction ``before``."""
-    ahead = np.append(np.zeros(len(jacobian)), 1.0)
-    tangent: Array = np.linalg.solve(np.vstack([jacobian, before]), ahead)
-    return tangent / np.linalg.norm(tangent)
-
-
-def _correct(
-    answer: Answer, skew: Array, start: Array, normal: Array
-) -> tuple[Array | None, int]:
-    """Newton's method in the plane through ``start`` across ``normal``; None if it isn't quick."""
-    point, change = start, float("inf")
-    for rounds in range(1, MAX_ROUNDS + 1):
-        value, jacobian = _equation(answer, skew, point)
-        matrix, target = np.vstack([jacobian, normal]), np.append(value, normal @ (point - start))
-        move = np.linalg.solve(matrix, target)
-        point = point - move
-        before, change = change, float(np.abs(move).max())
-        if change <= NEWTON_TOLERANCE * max(1.0, float(np.abs(point).max())):
-            return point, rounds
-        if not change < 2 * before:
-            break
-    return None, MAX_ROUNDS
 
 
 def _check_residual(name: str, residual: float, allowed: float, alpha: float) -> None:

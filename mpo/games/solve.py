@@ -44,7 +44,7 @@ def duality_gap(preferences: Tensor, policy: Tensor, weights: Tensor) -> float:
     if tuple(preferences.shape) != (prompts, responses, responses):
         raise ValueError(
             f"preferences: got shape {tuple(preferences.shape)}, "
-            f"allowed: {(prompts, responses, responses)} with policy of shape {(prompts, responses)}"
+            f"allowed: {(prompts, responses, responses)}, as policy has {(prompts, responses)}"
         )
     if tuple(weights.shape) != (prompts,):
         raise ValueError(f"weights: got shape {tuple(weights.shape)}, allowed: {(prompts,)}")
@@ -72,9 +72,7 @@ def nash_equilibrium(preferences: Tensor) -> NashEquilibrium:
     matrix = preferences.to(torch.float64).numpy()
     size = len(matrix)
     if matrix.shape != (size, size) or not np.allclose(matrix + matrix.T, 1, rtol=0, atol=1e-12):
-        raise ValueError(
-            f"preferences: got shape {matrix.shape}, allowed: square with P + Pᵀ = 1"
-        )
+        raise ValueError(f"preferences: got shape {matrix.shape}, allowed: square with P + Pᵀ = 1")
     # Variables (π, v): maximise v subject to v - Σ_y π(y) P(y ≻ y') <= 0 for every y'.
     solved = linprog(
         c=np.append(np.zeros(size), -1.0),

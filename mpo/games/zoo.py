@@ -37,7 +37,7 @@ EMBEDDING_SIZE = 4
 CYCLIC_SCALE = 2.0
 SMOOTH_BONUS = 0.15
 FIRST_TOKEN_SCALE = 2.0
-FIRST_TOKEN_BONUS = 0.1
+FIRST_TOKEN_BONUS = 0.05
 QUALITY_SCALE = 1.5
 QUALITY_SATURATION = 2.0
 MIN_MIXED = 3  # responses that a mixed game's equilibrium must play, each with …
@@ -118,7 +118,7 @@ def _smooth(shared: Generator, tokens: Array, lengths: Array, symbols: int) -> D
 
     def draw(private: Generator) -> Array:
         upper = np.triu(private.normal(size=(EMBEDDING_SIZE, EMBEDDING_SIZE)), 1)
-        bonus = SMOOTH_BONUS * _token_sum(private, tokens, weights > 0, symbols)
+        bonus = SMOOTH_BONUS * _token_sum(private, tokens, np.where(weights > 0, 1.0, 0.0), symbols)
         cyclic: Array = features @ (upper - upper.T) @ features.T
         return CYCLIC_SCALE * cyclic + bonus[:, None] - bonus
 
@@ -128,7 +128,8 @@ def _smooth(shared: Generator, tokens: Array, lengths: Array, symbols: int) -> D
 def _first_token(shared: Generator, tokens: Array, lengths: Array, symbols: int) -> DrawLogits:
     del shared
     first = tokens[:, 0]
-    later = (_counted_weights(tokens, lengths) > 0) & (np.arange(tokens.shape[1]) > 0)
+    later = np.where(_counted_weights(tokens, lengths) > 0, 1.0, 0.0)
+    later[:, 0] = 0.0
 
     def draw(private: Generator) -> Array:
         upper = np.triu(private.normal(size=(symbols + 1, symbols + 1)), 1)

@@ -61,8 +61,8 @@ def shuffled_panel_share(scores: Tensor, seed: int = 0, draws: int = 100) -> flo
 
     `scores`: (B, k, A), what A annotators gave k responses to each of B prompts. Each annotator's
     scores are shuffled among a prompt's responses, independently, `draws` times. Unlike the random
-    rankings of `random_panel_share` this keeps each annotator's ties, which make circles rarer
-    for an odd panel and possible for a panel of four.
+    rankings of `random_panel_share` this keeps each annotator's ties, which change how often
+    circles come up: a panel of four that never ties has none.
 
     Raises ValueError for another number of dimensions, k < 3, no annotators or draws below 1.
     """

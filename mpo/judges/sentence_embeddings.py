@@ -70,8 +70,8 @@ class SentenceEmbedder:
             from transformers import AutoModel, AutoTokenizer
 
             folder = model_folder()
-            # Building a model can draw random numbers; the run that happens to be under way must not
-            # notice when its judge was first used.
+            # Building a model can draw random numbers; the run that is under way must not notice
+            # when its judge was first used.
             with quiet_loading(), torch.random.fork_rng(devices=[]):
                 tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
                 model = AutoModel.from_pretrained(

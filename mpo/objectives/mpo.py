@@ -179,10 +179,12 @@ class MPO:
         magnet = self.alpha * kl_magnet.sum() / count
         proximal = (targets.inverse_eta[:, None, None] * kl_behaviour).sum() / count
         weight = float(scores.mask.shape[0] * scores.mask.shape[1])
+        tokens = float(scores.mask.sum())
         metrics = {
             "policy_loss": Weighted(policy.detach() * count / weight, weight),
             "kl_magnet": Weighted(kl_magnet.detach().sum() / weight, weight),
             "kl_behaviour": Weighted(kl_behaviour.detach().sum() / weight, weight),
-            "ratio": Weighted(ratio.detach()[scores.mask].mean(), float(scores.mask.sum())),
+            "ratio": Weighted(ratio.detach()[scores.mask].mean(), tokens),
+            "token_entropy": Weighted(scores.entropy.detach()[scores.mask].mean(), tokens),
         }
         return policy + magnet + proximal, metrics

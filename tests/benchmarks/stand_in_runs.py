@@ -53,8 +53,13 @@ def slow(run: dict[str, Any], folder: Path, report: Report) -> None:
     """Leave the process id and stay, unless the game's seed says that the run is quick."""
     if run["seed"] == 0:
         return succeed(run, folder, report)
+    signal.signal(signal.SIGTERM, _raise)  # as Lightning does
     (folder / "process.txt").write_text(str(os.getpid()), encoding="utf-8")
     time.sleep(120)
+
+
+def _raise(number: int, frame: object) -> None:
+    raise RuntimeError("asked to end")
 
 
 def environment(run: dict[str, Any], folder: Path, report: Report) -> None:

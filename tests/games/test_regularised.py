@@ -127,9 +127,7 @@ def test_limits_in_alpha() -> None:
 
 
 def test_a_magnet_at_the_equilibrium_stays_there() -> None:
-    wins = torch.from_numpy(random_preferences(3, 1, scale=0.01)) * 0 + torch.tensor(
-        [[0.5, 0.9, 0.2], [0.1, 0.5, 0.7], [0.8, 0.3, 0.5]], dtype=torch.float64
-    )
+    wins = torch.tensor([[0.5, 0.9, 0.2], [0.1, 0.5, 0.7], [0.8, 0.3, 0.5]], dtype=torch.float64)
     nash = nash_equilibrium(wins)
     assert nash.support == 3
     got = regularised_equilibrium(wins, nash.policy.log(), 0.05)
@@ -159,14 +157,20 @@ def test_alpha_out_of_range_is_named(alpha: float) -> None:
 
 
 def test_giving_up_is_an_error_with_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mpo.games.regularised.MAX_STEPS", 2)
+    monkeypatch.setattr("mpo.games.continuation.MAX_STEPS", 2)
     wins = torch.from_numpy(random_preferences(5, 0))
-    with pytest.raises(EquilibriumNotFound, match="wanted 0.02"):
+    with pytest.raises(EquilibriumNotFound, match=r"at alpha 0\.02: the curve"):
         regularised_equilibrium(wins, torch.zeros(5), 0.02)
 
 
+def test_a_magnet_without_numbers_is_an_error_with_a_name() -> None:
+    wins = torch.from_numpy(random_preferences(5, 0))
+    with pytest.raises(EquilibriumNotFound, match="curve"):
+        regularised_equilibrium(wins, torch.full((5,), math.nan), 0.1)
+
+
 def test_a_residual_that_is_too_large_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mpo.games.regularised.NEWTON_TOLERANCE", 1e-2)
+    monkeypatch.setattr("mpo.games.continuation.NEWTON_TOLERANCE", 1e-2)
     wins = torch.from_numpy(random_preferences(5, 0))
     with pytest.raises(EquilibriumNotFound, match="residual"):
         regularised_equilibrium(wins, torch.zeros(5), 0.1)

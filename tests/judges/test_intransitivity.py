@@ -75,17 +75,18 @@ def test_random_panel_against_all_panels(annotators: int) -> None:
 
 def test_shuffled_panel_against_all_shuffles() -> None:
     # One annotator ties two responses, and a blank response scores -inf with everyone.
-    columns = [[1.0, 1.0, 2.0], [0.0, 1.0, 2.0], [3.0, 1.0, -math.inf]]
+    columns = [[1.0, 1.0, 2.0], [3.0, 1.0, -math.inf], *[[0.0, 1.0, 2.0]] * 3]
     exact = 0.0
     for panel in itertools.product(*(itertools.permutations(column) for column in columns)):
         wins = [
             sum((scores[a] > scores[b]) - (scores[a] < scores[b]) for scores in panel)
             for a, b in ((0, 1), (1, 2), (2, 0))
         ]
-        exact += (all(win > 0 for win in wins) or all(win < 0 for win in wins)) / 6**3
-    assert 0 < exact < 1 / 18
+        exact += (all(win > 0 for win in wins) or all(win < 0 for win in wins)) / 6**5
+    # Five rankings without ties give 0.069.
+    assert 0 < exact < 0.06
     prompts, draws = 500, 20
-    scores = torch.tensor(columns, dtype=torch.float64).T.expand(prompts, 3, 3)
+    scores = torch.tensor(columns, dtype=torch.float64).T.expand(prompts, 3, 5)
     error = (exact * (1 - exact) / (prompts * draws)) ** 0.5
     assert abs(shuffled_panel_share(scores, 0, draws) - exact) <= 4 * error
     assert shuffled_panel_share(scores[:, :, :1], 0, draws) == 0

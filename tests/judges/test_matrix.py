@@ -10,12 +10,11 @@ from mpo.judges.matrix import MatrixGameJudge
 def test_win_prob_is_the_matrix_entry() -> None:
     game = make_game("bradley_terry", 0)
     judge = MatrixGameJudge(game)
-    prompts, a, b = ["2", "0"], ["", "1 2 3"], ["4 4", "0"]
-    game_prompts = game.prompt_texts
-    got = judge.win_prob([game_prompts[2], game_prompts[0]], a, b)
-    assert len(prompts) == len(got)
+    prompts = [game.prompt_texts[2], game.prompt_texts[0]]
+    got = judge.win_prob(prompts, ["", "1 2 3"], ["4 4", "0"])
+    assert tuple(got.shape) == (2,)
     assert got.dtype == torch.float64
-    # Numbers by hand: 1 + 5 + 25 + 25·1 + 5·2 + 3 for "1 2 3", 1 + 5 + 5·4 + 4 for "4 4".
+    # Numbers by hand: "4 4" is 1 + 5 + 5·4 + 4, "1 2 3" is 1 + 5 + 25 + 25·1 + 5·2 + 3.
     assert float(got[0]) == float(game.preferences[2, 0, 30])
     assert float(got[1]) == float(game.preferences[0, 69, 1])
 
