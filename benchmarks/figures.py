@@ -1,8 +1,4 @@
-"""Figures of a plan: gap against iteration, gap by alpha, win rates.
-
-Colours are Okabe and Ito's, told apart by colour-blind readers; variants also differ in marker
-and line style where they share an axis.
-"""
+"""Figures of a plan: gap against iteration, gap by alpha, win rates."""
 
 from __future__ import annotations
 
@@ -14,21 +10,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from benchmarks.atomic import written_aside
 from benchmarks.best_alpha import family_of, is_sweep
 from benchmarks.blocks import annotator_metrics
 from benchmarks.exact_rows import TASK as EXACT
 from benchmarks.exact_rows import equilibrium_kind
+from benchmarks.figure_style import COLOURS, FLOOR, MARKERS, add_legend, log_axis
 from benchmarks.intervals import mean_band
 from benchmarks.plan_results import PlanResults, RunResult
 from benchmarks.rows import find
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
-# Smaller gaps are drawn here: a log axis down to rounding errors would hide all else.
-FLOOR = 1e-3
 SOLVERS = {
     "gap_regularised_sequence": ("sequence", (0, (6, 2))),
     "gap_regularised_per_token": ("per_token", (0, (1.5, 1.5))),
@@ -38,9 +31,9 @@ SOLVERS = {
 def draw_figures(table: pd.DataFrame, results: PlanResults) -> list[str]:
     """Write the figures the plan has numbers for; returns their names in the plan's folder."""
     figures: dict[str, Figure] = {}
-    if is_sweep(results):
+    if is_sweep(results) and results.done(EXACT):
         figures["gap_by_alpha"] = gap_by_alpha(table, results)
-    else:
+    elif not is_sweep(results):
         groups = [g for g in results.groups(EXACT) if _runs(results, g)]
         if groups:
             figures["gap_all"] = gap_of_games(results, groups)
@@ -69,11 +62,11 @@ def gap_of_game(results: PlanResults, group: str) -> Figure:
         axis.set_title(title, fontsize=11)
         axis.set_xlabel("iteration")
     axes[0].set_ylabel("duality gap")
-    _log_axis(axes[0], drawn)
+    log_axis(axes[0], drawn)
     figure.suptitle(
         f"{_game_title(results, group)}: duality gap, {_seeds_words(results, group)}", fontsize=12
     )
-    _legend(figure, axes[0])
+    add_legend(figure, axes[0])
     return figure
 
 
@@ -95,8 +88,8 @@ def gap_of_games(results: PlanResults, groups: Sequence[str]) -> Figure:
             axis.tick_params(labelbottom=True)
         if position % columns == 0:
             axis.set_ylabel("duality gap, last iterate")
-    _log_axis(axes[0, 0], drawn)
-    _legend(figure, axes[0, 0])
+    log_axis(axes[0, 0], drawn)
+    add_legend(figure, axes[0, 0])
     return figure
 
 
@@ -138,8 +131,8 @@ def gap_by_alpha(table: pd.DataFrame, results: PlanResults) -> Figure:
         axis.set_title(group, fontsize=11)
         axis.grid(alpha=0.25)
     axes[0].set_ylabel("duality gap, last iterate")
-    _log_axis(axes[0], drawn)
-    _legend(figure, axes[0])
+    log_axis(axes[0], drawn)
+    add_legend(figure, axes[0])
     return figure
 
 
@@ -181,7 +174,7 @@ def win_rates(table: pd.DataFrame, results: PlanResults, group: str) -> Figure:
     axis.set_xlabel("win rate with 95 % interval (dashed: no change)")
     axis.set_title(f"{group}: against the initial policy", fontsize=11)
     axis.grid(axis="x", alpha=0.25)
-    _legend(figure, axis)
+    add_legend(figure, axis)
     return figure
 
 
@@ -233,35 +226,6 @@ def _game_title(results: PlanResults, group: str) -> str:
 def _seeds_words(results: PlanResults, group: str) -> str:
     seeds = len({run.seed for run in _runs(results, group)})
     return "one seed" if seeds == 1 else f"mean and 95 % band over {seeds} seeds"
-
-
-def _log_axis(axis: Axes, drawn: Sequence[float]) -> None:
-    """Log scale with ticks at 1, 2 and 5 of each decade, as plain numbers."""
-    top, bottom = max(drawn), max(min(drawn), FLOOR)
-    axis.set_yscale("log")
-    axis.set_ylim(bottom / 1.3, max(top, 2 * bottom) * 1.3)
-    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=20))
-    axis.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"≤{value:g}" if value <= FLOOR else f"{value:g}")
-    )
-    axis.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _legend(figure: Figure, axis: Axes) -> None:
-    """One legend under the panels, out of the curves' way, in as few rows as fit the width."""
-    handles, labels = axis.get_legend_handles_labels()
-    columns = max(range(1, len(labels) + 1), key=lambda n: (_fits(figure, labels, n), n))
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
-    )
-
-
-def _fits(figure: Figure, labels: Sequence[str], columns: int) -> bool:
-    """Whether a legend of so many columns, filled column by column, is as narrow as the figure."""
-    rows = -(-len(labels) // columns)
-    widest = [max(map(len, labels[start : start + rows])) for start in range(0, len(labels), rows)]
-    # At 9 points a character takes about 1/13 inch, a column's line and gaps that of seven.
-    return sum(width + 7 for width in widest) <= 13 * figure.get_figwidth() or columns == 1
 
 
 def figure_paths(folder: Path) -> list[Path]:

@@ -82,14 +82,11 @@ def stop(running: Iterable[Active]) -> None:
     only have it report a failure: Lightning turns SIGTERM into an exception.
     """
     running = list(running)
-    try:
-        for active in running:
-            active.process.kill()
-    finally:
-        for active in running:
-            active.process.kill()
-            active.process.join()
-            active.channel.close()
+    for active in running:
+        active.process.kill()
+    for active in running:
+        active.process.join()
+        active.channel.close()
 
 
 @contextmanager

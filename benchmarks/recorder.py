@@ -22,14 +22,17 @@ Report = Callable[[dict[str, Any]], None]
 
 
 class Recorder(L.Callback):
-    """Writes curves.csv every `eval_every` iterations and a checkpoint every `checkpoint_every`."""
+    """Writes curves.csv every `eval_every` iterations and a checkpoint every `checkpoint_every`.
+
+    With checkpoint_every None there are no checkpoints.
+    """
 
     def __init__(
         self,
         evaluation: Evaluation,
         folder: Path,
         eval_every: int,
-        checkpoint_every: int,
+        checkpoint_every: int | None,
         resumed: tuple[Path, dict[str, Any]] | None,
         report: Report,
     ):
@@ -66,7 +69,7 @@ class Recorder(L.Callback):
             self.evaluation.after_iteration(module)
             if done % self.eval_every == 0 or done == total:
                 self._add(module, self.evaluation.row(module))
-        if done % self.checkpoint_every == 0 and done < total:
+        if self.checkpoint_every and done % self.checkpoint_every == 0 and done < total:
             extra = {"rows": self.rows, "evaluation": self.evaluation.state()}
             checkpoint.save(module, self.folder / "checkpoints", extra)
         shown = {

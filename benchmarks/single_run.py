@@ -23,6 +23,8 @@ from mpo.module import AlignmentModule
 from mpo.strategy import build_strategy
 
 RESULT_SCHEMA = 1
+RESUMABLE = ("single",)
+"""Strategies whose runs resume; under others an interrupted run starts over."""
 
 
 def execute_run(run: dict[str, Any], folder: Path, report: Report) -> None:
@@ -91,7 +93,7 @@ def _fit(run: dict[str, Any], built: Built, folder: Path, report: Report) -> Non
         built.evaluation,
         folder,
         train["eval_every"],
-        train["checkpoint_every"],
+        train["checkpoint_every"] if strategy["name"] in RESUMABLE else None,
         resumed,
         report,
     )

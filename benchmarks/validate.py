@@ -93,7 +93,7 @@ def _location(entry: Given) -> str:
     return "" if entry.source == COMMAND_LINE else f" in {entry.source}"
 
 
-def _convert(schema: type[Any], field: str, value: Any) -> Any:
+def _convert(schema: Any, field: str, value: Any) -> Any:
     hint = typing.get_type_hints(schema)[field]
     if field == "magnet_interval" and value == NEVER:
         value = None

@@ -3,7 +3,8 @@
 KL(π_θ ‖ μ) of two language models is estimated as the sum over response tokens of the exact
 KL(π_θ(· | s_t) ‖ μ(· | s_t)) (paper, section 3.3; Zeng et al. 2024). Positions are streamed in
 chunks and recomputed in the backward pass, so that the peak of live bytes, forward and backward,
-holds one chunk of logits and never batch × length × vocabulary.
+holds one chunk of logits and never batch × length × vocabulary. A frozen head that policy and
+references share takes a shorter road, shared_head.py.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mpo.logprobs import FrozenScores, Head, chunk_rows
+from mpo.shared_head import SharedHeadScores
 
 
 class TokenScores(NamedTuple):
@@ -44,6 +46,19 @@ def token_scores(
     a model are in memory at a time; when all positions fit into one chunk nothing is recomputed.
     N may be 0.
     """
+    if not hidden.shape[0]:
+        empty = hidden.sum(-1)
+        return TokenScores(empty, empty, empty, tuple(empty for _ in references))
+    if references and all(head.is_linear_in(reference.head) for reference in references):
+        logprobs, entropy, normaliser, kl = SharedHeadScores.apply(
+            hidden,
+            torch.stack([reference.hidden for reference in references]),
+            torch.stack([reference.log_normaliser for reference in references]),
+            tokens,
+            head,
+            chunk,
+        )
+        return TokenScores(logprobs, entropy, normaliser, tuple(kl))
     size = chunk_rows(head, chunk)
     recompute = torch.is_grad_enabled() and hidden.shape[0] > size
     parts = []
@@ -60,9 +75,6 @@ def token_scores(
         else:
             part = _chunk_scores(hidden[rows], head, tokens[rows], frozen)
         parts.append(part)
-    if not parts:
-        empty = hidden.sum(-1)
-        return TokenScores(empty, empty, empty, tuple(empty for _ in references))
     columns = [torch.cat(column) for column in zip(*parts, strict=True)]
     return TokenScores(columns[0], columns[1], columns[2], tuple(columns[3:]))
 
@@ -75,27 +87,8 @@ def _chunk_scores(
     logprobs = logits.gather(-1, tokens[:, None])[:, 0] - normaliser
     probs = torch.exp(logits - normaliser[:, None])
     entropy = normaliser - (probs * logits).sum(-1)
-    shared = [head.is_linear_in(reference.head) for reference in references]
-    # One product with W serves every reference that shares the head: see bregman_kl.
-    mean_output = (probs @ head.weight) * (1.0 / head.temperature) if any(shared) else None
     kls = []
-    for reference, same_head in zip(references, shared, strict=True):
-        if same_head and mean_output is not None:
-            kls.append(bregman_kl(hidden, normaliser, mean_output, reference))
-        else:
-            other = reference.head.logits(reference.hidden) - reference.log_normaliser[:, None]
-            kls.append((probs * (logits - normaliser[:, None] - other)).sum(-1))
+    for reference in references:
+        other = reference.head.logits(reference.hidden) - reference.log_normaliser[:, None]
+        kls.append((probs * (logits - normaliser[:, None] - other)).sum(-1))
     return (logprobs, entropy, normaliser, *kls)
-
-
-def bregman_kl(
-    hidden: Tensor, normaliser: Tensor, mean_output: Tensor, reference: FrozenScores
-) -> Tensor:
-    """KL between two softmaxes of the same linear map, from hidden states alone: (N,).
-
-    With A(h) = log Σ_v exp(w_v·h + b_v) and e = ∇A(h) = Σ_v π(v) w_v, the KL is the Bregman
-    divergence A(h_ref) − A(h) − e·(h_ref − h): exponential families with the same statistics. No
-    logits of the reference are needed. hidden and mean_output are (N, D), normaliser (N,).
-    """
-    along = (mean_output * (reference.hidden - hidden)).sum(-1)
-    return reference.log_normaliser - normaliser - along

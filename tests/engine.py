@@ -106,27 +106,33 @@ def fit(
     strategy: Strategy | str = "auto",
 ) -> L.Trainer:
     """Train on all prompts of the game an iteration, from iteration `start` to before `stop`."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     prompts = prompt_set(game)
     end = module.settings.iterations if stop is None else stop
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*module.s. in eval mode.*")
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        trainer = L.Trainer(
-            max_epochs=1,
-            accelerator="cpu",
-            devices=1,
-            strategy=strategy,
-            logger=False,
-            callbacks=list(callbacks),
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-        batches = Iterations(prompts, len(prompts), end, seed=0)
-        trainer.fit(module, PromptDataModule(batches, start))
+    trainer = quiet_trainer(callbacks, strategy)
+    batches = Iterations(prompts, len(prompts), end, seed=0)
+    trainer.fit(module, PromptDataModule(batches, start))
     return trainer
+
+
+def quiet_trainer(
+    callbacks: Sequence[L.Callback] = (), strategy: Strategy | str = "auto"
+) -> L.Trainer:
+    """One epoch on the CPU, without logger, bar or Lightning's own checkpoints."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*module.s. in eval mode.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    return L.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        devices=1,
+        strategy=strategy,
+        logger=False,
+        callbacks=list(callbacks),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
 
 
 class Steps(L.Callback):

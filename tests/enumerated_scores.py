@@ -21,7 +21,7 @@ def engine_scores(
     responses: Responses,
     chunk: int = 2**20,
 ) -> Scores:
-    """π_θ's scores of the responses, with exact KLs to the frozen models, as the engine makes them."""
+    """π_θ's scores of the responses and exact KLs to the frozen models, made as the engine does."""
     layout = policy.layout(prompts, responses)
     mask = responses.mask
     tokens = responses.ids[mask]
@@ -85,7 +85,8 @@ def rollout_of(
     texts = tuple(("",) * n for _ in range(batch))
     zeros = torch.zeros(batch, 1, dtype=torch.long)
     prompts = Prompts(zeros, zeros[:, 0] + 1, zeros[:, 0], ("",) * batch)
-    responses = Responses(zeros[:, None].expand(batch, n, 1), zeros.expand(batch, n) + 1, wins > 2)
+    one = zeros.expand(batch, n)
+    responses = Responses(one[..., None], one + 1, one > 0)
     compared = torch.ones_like(wins, dtype=torch.bool) if compared is None else compared
     return Rollout(
         iteration,

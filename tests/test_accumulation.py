@@ -23,7 +23,7 @@ class Shares(MPO):
 
     def loss(self, scores: Scores, targets: MPOTargets) -> tuple[Tensor, Metrics]:
         loss, metrics = super().loss(scores, targets)
-        self.shares.append(float(loss))
+        self.shares.append(float(loss.detach()))
         return loss, metrics
 
 
@@ -66,8 +66,8 @@ def test_micro_batches_change_nothing(
     micro_losses, micro_steps, micro_weights = run(name, train_blocks, micro_prompts=micro_prompts)
     assert micro_losses == pytest.approx(losses, rel=1e-9, abs=1e-12)
     assert any(abs(loss) > 1e-3 for loss in losses)
-    torch.testing.assert_close(micro_steps.gradients, steps.gradients, rtol=1e-7, atol=1e-10)
-    torch.testing.assert_close(micro_weights, weights, rtol=1e-7, atol=1e-8)
+    torch.testing.assert_close(micro_steps.gradients, steps.gradients, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(micro_weights, weights, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("micro_prompts", [1, 2])

@@ -241,9 +241,10 @@ def test_a_loss_that_is_not_finite_is_named(gradient_only: bool) -> None:
 
 
 def test_a_loss_that_is_not_finite_names_its_micro_batch() -> None:
+    # The third loss is the only one of an iteration's first inner step that breaks: the last part.
     game = tiny_game()
     objective = Breaks(MPO(responses=4, inner_steps=1), [], [], [])
     with pytest.raises(NonFiniteLossError) as caught:
         fit(tiny_module(game, objective, iterations=3, micro_prompts=1), game)
-    assert (caught.value.iteration, caught.value.inner_step) == (0, 0) or True
-    assert len(caught.value.batch) == 1
+    assert (caught.value.iteration, caught.value.inner_step) == (0, 0)
+    assert list(caught.value.batch) == [game.prompt_texts[2]]

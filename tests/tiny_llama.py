@@ -84,7 +84,7 @@ def prompts_of(rows: Sequence[Sequence[int]], width: int = 0, fill: int = 0) -> 
 def responses_of(
     groups: Sequence[Sequence[Sequence[int]]], eos: int, fill: int | None = None, width: int = 0
 ) -> Responses:
-    """Responses (B, n) given by the tokens that count, padded on the right (with EOS by default)."""
+    """Responses (B, n) given by the tokens that count, padded on the right, by default with EOS."""
     longest = max(width, *(len(tokens) for group in groups for tokens in group))
     pad = eos if fill is None else fill
     ids = [[[*tokens, *[pad] * (longest - len(tokens))] for tokens in group] for group in groups]

@@ -64,6 +64,8 @@ def test_a_sweep_without_its_runs_says_so(tmp_path: Path) -> None:
     ]
     select = {"seeds": [0], "report": [1]}
     write_plan(tmp_path, entries, compare=[["moving_alpha0.1", "fixed_alpha0.1"]], select=select)
+    empty = read_plan(tmp_path)
+    assert draw_figures(collect(empty), empty) == []
     write_exact_run(tmp_path, entries[0], last=0.1)
     results = read_plan(tmp_path)
     cannot = " ".join(findings(collect(results), results).cannot)

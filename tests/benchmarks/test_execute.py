@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-from benchmarks import progress
 from benchmarks.compose import read_command_line
-from benchmarks.execute import FAILED, INTERRUPTED, OK, execute
+from benchmarks.execute import FAILED, OK, execute
 from benchmarks.plan import Plan, PlanError, default_jobs, make_plan
 from benchmarks.plan_folder import folder_problems, read_plan_file
-from benchmarks.progress import Clock, PlainDisplay, duration
-from benchmarks.provenance import ROOT
 
 STAND_INS = "tests.benchmarks.stand_in_runs"
 ARGUMENTS = ("ablation=fixed_ref", "task=exact", "task.kinds=[smooth,bradley_terry]", "seeds=[0,1]")
@@ -229,104 +221,6 @@ def test_a_folder_that_cannot_be_made_is_named(plan: Plan) -> None:
         run(plan, Path("/proc/no/such"), "succeed")
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from benchmarks.execute import execute
-from benchmarks.compose import read_command_line
-from benchmarks.plan import make_plan
-arguments = {arguments!r}
-plan = make_plan(read_command_line(arguments), arguments)[0]
-sys.exit(execute(plan, Path({folder!r}), jobs=2, progress="plain",
-                 runner="{module}:{runner}", preload="benchmarks.worker"))
-"""
-
-
-def started(folder: Path, runner: str) -> subprocess.Popen[str]:
-    """An execution in a process group of its own, as a terminal gives it."""
-    script = SCRIPT.format(arguments=ARGUMENTS, folder=str(folder), module=STAND_INS, runner=runner)
-    return subprocess.Popen(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def slow_processes(folder: Path, count: int) -> list[int]:
-    """The process ids of runs that are under way, once there are so many of them."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        files = [file for file in folder.glob("runs/*/process.txt") if file.read_text()]
-        if len(files) >= count:
-            return [int(file.read_text()) for file in files]
-        time.sleep(0.05)
-    raise AssertionError(f"{count} runs did not start within a minute")
-
-
-def is_gone(process: int, seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return True
-        # A process that has ended but that nobody has waited for is a zombie.
-        if Path(f"/proc/{process}/stat").exists():
-            state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-            if state == "Z":
-                return True
-        time.sleep(0.05)
-    return False
-
-
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_ends_the_runs_and_says_how_to_go_on(
-    plan: Plan, tmp_path: Path, kind: signal.Signals
-) -> None:
-    execution = started(tmp_path, "slow")
-    processes = slow_processes(tmp_path, 2)
-    # Ctrl-C reaches the whole group, SIGTERM only the one process that it is sent to.
-    if kind is signal.SIGINT:
-        os.killpg(execution.pid, kind)
-    else:
-        execution.send_signal(kind)
-    shown, _ = execution.communicate(timeout=30)
-    assert execution.returncode == INTERRUPTED
-    assert f"run.py resume {tmp_path}" in shown and "Traceback" not in shown
-    assert all(is_gone(process) for process in processes)
-    assert not list(tmp_path.glob("runs/*/error.json"))
-    kept = list(tmp_path.glob("runs/*/result.json"))
-    assert len(kept) == 2  # the two quick runs of the first game
-    assert run(plan, tmp_path, "succeed") == OK
-    assert all((file.parent / "started.txt").read_text() == "started\n" for file in kept)
-
-
-def test_a_killed_execution_takes_its_runs_with_it_and_frees_the_folder(
-    plan: Plan, tmp_path: Path
-) -> None:
-    execution = started(tmp_path, "slow")
-    processes = slow_processes(tmp_path, 2)
-    execution.kill()
-    execution.communicate(timeout=30)
-    assert all(is_gone(process) for process in processes)
-    assert run(plan, tmp_path, "succeed") == OK
-
-
-def test_runs_get_their_threads_and_sleep_while_waiting(tmp_path: Path) -> None:
-    execution = started(tmp_path, "environment")
-    shown, _ = execution.communicate(timeout=60)
-    assert execution.returncode == OK, shown
-    result = json.loads(next(tmp_path.glob("runs/*/result.json")).read_text())
-    assert result["environment"] == {
-        "OMP_NUM_THREADS": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": "0",
-    }
-
-
 def test_as_many_runs_at_a_time_as_cores_allow(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.plan.available_cores", lambda: 8)
     assert default_jobs(plan) == 8
@@ -334,42 +228,3 @@ def test_as_many_runs_at_a_time_as_cores_allow(plan: Plan, monkeypatch: pytest.M
     assert default_jobs(plan | {"runs": wide}) == 2
     gpu = [run | {"config": run["config"] | {"device": "cuda"}} for run in plan["runs"]]
     assert default_jobs(plan | {"runs": gpu}) == 1
-
-
-def test_the_time_left_scales_the_expected_cost_by_what_was_measured(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(progress, "run_cost", lambda config: 100.0)
-    clock = Clock(plan["runs"], jobs=2)
-    assert clock.left() == pytest.approx(8 * 100 / 2)
-    clock.advance(plan["runs"][0]["name"], 0.5, 20.0)  # half of 100 took 20: a factor of 0.4
-    assert clock.share() == pytest.approx(0.5 / 8)
-    assert clock.left() == pytest.approx(0.4 * (800 - 50) / 2)
-    for entry in plan["runs"]:
-        clock.advance(entry["name"], 1.0, 40.0)
-    assert clock.left() == 0.0
-
-
-def test_a_plain_display_is_quiet_between_two_intervals(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    display = PlainDisplay(Clock(plan["runs"], jobs=1), runs=8, done=0)
-    display.started("a-run", 100)
-    for iteration in range(100):
-        now[0] = iteration / 4  # 25 seconds in all: lines at 10 and at 20
-        display.advanced("a-run", {"iteration": iteration, "iterations": 100, "loss": 0.125})
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.partition(";")[0].strip() for line in lines] == [
-        "a-run: iteration 40/100, loss 0.125",
-        "a-run: iteration 80/100, loss 0.125",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")],
-)
-def test_durations_are_words(seconds: float, words: str) -> None:
-    assert duration(seconds) == words

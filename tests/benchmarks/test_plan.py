@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from benchmarks import inputs
-from benchmarks.compose import available, flatten, nest, read_command_line, read_conf
+from benchmarks.compose import flatten, nest, read_command_line, read_conf
 from benchmarks.cost import plan_cost, run_cost
 from benchmarks.plan import Plan, PlanError, make_plan
 from benchmarks.plan_folder import read_plan_file
-from benchmarks.schema import METHODS, SECTIONS, TASKS, Machine, make_objective, method_class
-from benchmarks.settings_docs import class_settings, method_settings
-from benchmarks.task_settings import GAME_KINDS
 
 EXACT = ("ablation=fixed_ref", "task=exact")
 
@@ -172,95 +168,6 @@ def test_plan_yaml_keeps_every_value(tmp_path: Path) -> None:
     plan = plan_of("ablation=alpha", "train.lr=5e-7", "train.weight_decay=1e-20")
     (tmp_path / "plan.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plan)))
     assert read_plan_file(tmp_path) == plan
-
-
-VARIED = {
-    "fixed_ref": {"method.magnet_interval"},
-    "opponent": {"method.opponent"},
-    "kl_gradient": {"method.kl_gradient"},
-    "alpha": {"method.magnet_interval"},
-}
-
-
-@pytest.mark.parametrize("name", available("ablation"))
-def test_an_ablation_varies_exactly_one_thing(name: str) -> None:
-    plan = plan_of(f"ablation={name}", "seeds=1")
-    assert plan["compare"]
-    for first, second in plan["compare"]:
-        ones, others = configs(plan, first), configs(plan, second)
-        assert len(ones) == len(others) > 0
-        for one, other in zip(ones, others, strict=True):
-            assert _differing(one, other) == VARIED[name] | {"variant"}
-
-
-def test_the_alpha_ablation_sweeps_both_variants_on_games_and_seeds_of_its_own() -> None:
-    plan, reported = plan_of("ablation=alpha"), plan_of("ablation=fixed_ref", "task=exact")
-    for variant in ("moving", "fixed"):
-        for alpha in (0.025, 0.05, 0.1, 0.2):
-            found = configs(plan, f"{variant}_alpha{alpha}")
-            assert {config["method"]["alpha"] for config in found} == {alpha}
-            assert {config["method"]["magnet_interval"] is None for config in found} == {
-                variant == "fixed"
-            }
-    groups = {run["group"] for run in plan["runs"]}
-    assert not groups & {run["group"] for run in reported["runs"]}
-    seeds = {run["seed"] for run in plan["runs"]}
-    select = plan["select"]
-    assert set(select["seeds"]) | set(select["report"]) == seeds
-    assert not set(select["seeds"]) & set(select["report"])
-
-
-def test_mpo_paper_is_the_paper_to_the_letter() -> None:
-    plan = plan_of("method=mpo_paper", "seeds=1")
-    trained = [run["config"]["method"] for run in plan["runs"]]
-    expected = {
-        "alpha": 0.2,
-        "gamma": 0.95,
-        "inner_steps": 4,
-        "eta_schedule": "linear",
-        "eta_horizon": None,
-        "opponent": "snapshot",
-        "opponent_interval": None,
-        "baseline": "remax",
-        "reward": "every_token",
-        "discount_baseline": False,
-        "symmetric": False,
-        "pairs": "disjoint",
-        "kl_gradient": "per_token",
-    }
-    for method in trained:
-        assert {key: method[key] for key in expected} == expected
-
-
-def test_every_method_is_a_file_and_a_class_and_its_config_makes_the_objective() -> None:
-    assert set(METHODS) == set(available("method"))
-    assert set(TASKS) == set(available("task"))
-    for name in METHODS:
-        (run,) = plan_of(f"method={name}", "task=exact", "seeds=1", "task.kinds=smooth")["runs"]
-        method = run["config"]["method"]
-        objective = make_objective(method)
-        assert isinstance(objective, method_class(name))
-        assert {key: getattr(objective, key) for key in method if key != "name"} == {
-            key: value for key, value in method.items() if key != "name"
-        }
-        assert {field.name for field in fields(objective)} == set(method) - {"name"}
-
-
-def test_every_setting_is_documented() -> None:
-    schemas = [Machine, *TASKS.values(), *SECTIONS.values()]
-    settings = [setting for schema in schemas for setting in class_settings(schema)]
-    settings += [setting for method in METHODS for setting in method_settings(method)]
-    assert len(settings) > 50
-    assert [setting.name for setting in settings if not setting.doc] == []
-    for name in METHODS:
-        documented = [setting.name for setting in method_settings(name)]
-        assert documented == [field.name for field in fields(method_class(name))]
-
-
-def test_the_kinds_of_games_are_those_of_the_zoo() -> None:
-    from mpo.games.zoo import KINDS
-
-    assert GAME_KINDS == KINDS
 
 
 def test_nest_undoes_flatten() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib import image
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from benchmarks.aggregate import collect
 from benchmarks.figures import draw_figures, gap_of_game
@@ -117,6 +118,18 @@ def test_figures_are_images_of_a_readable_size(tmp_path: Path) -> None:
     for name in names:
         height, width, _ = image.imread(tmp_path / name).shape
         assert width >= 900 and height >= 500
+
+
+def test_a_long_legend_is_folded_until_it_fits(tmp_path: Path) -> None:
+    names = [f"fixed_with_a_rather_long_name_{letter}" for letter in "abcd"]
+    entries = [exact_entry("smooth-0", name, 0) for name in names]
+    write_plan(tmp_path, entries, compare=[])
+    for entry in entries:
+        write_exact_run(tmp_path, entry, last=0.3)
+    figure = gap_of_game(read_plan(tmp_path), "smooth-0")
+    (legend,) = figure.legends
+    drawn = legend.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+    assert len(legend.get_texts()) == 6 and drawn.width < figure.bbox.width
 
 
 def test_the_curve_drawn_is_the_mean_over_seeds(tmp_path: Path) -> None:
