@@ -50,12 +50,12 @@ def build_exact(run: dict[str, Any]) -> Built:
         task["kind"], task["game_seed"], task["symbols"], task["max_tokens"], task["num_prompts"]
     )
     policy = Policy(tiny_llama(game, task, seed), temperature=config["train"]["temperature"])
+    if config["train"]["gradient_checkpointing"]:
+        policy.enable_gradient_checkpointing()
     prompts = PromptSet(game.prompts, range(len(game.prompts)), game.prompt_texts)
     sampling = SamplingSettings(seed, game.max_tokens, (game.eos,), game.text)
     module = make_module(config, policy, MatrixGameJudge(game), sampling)
-    train = config["train"]
-    iterations = Iterations(prompts, train["prompts"], train["iterations"], seed)
-    return Built(module, iterations, ExactEvaluation(game, prompts))
+    return Built(module, training_prompts(config, prompts, seed), ExactEvaluation(game, prompts))
 
 
 def tiny_llama(game: EnumerableGame, task: dict[str, Any], seed: int) -> LlamaForCausalLM:
@@ -104,10 +104,15 @@ def build_language(run: dict[str, Any]) -> Built:
         task["eval_responses"],
         zlib.crc32(run["name"].encode()),
     )
+    return Built(module, training_prompts(config, chosen["train"], seed), evaluation)
+
+
+def training_prompts(config: dict[str, Any], prompts: PromptSet, seed: int) -> Iterations | None:
+    """The prompts by iteration; None for a run of no iterations."""
+    train = config["train"]
     if not train["iterations"]:
-        return Built(module, None, evaluation)
-    iterations = Iterations(chosen["train"], train["prompts"], train["iterations"], seed)
-    return Built(module, iterations, evaluation)
+        return None
+    return Iterations(prompts, train["prompts"], train["iterations"], seed)
 
 
 def prompt_set(chat: ChatFormat, prompts: list[Prompt], longest: int) -> PromptSet:

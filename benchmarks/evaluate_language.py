@@ -47,7 +47,7 @@ class LanguageEvaluation:
 
     def start(self, module: AlignmentModule) -> dict[str, float]:
         """Nothing is sampled before training: the initial policy is a run of its own."""
-        return {"kl_reference": 0.0}
+        return {}
 
     def after_iteration(self, module: AlignmentModule) -> None:
         """Nothing: evaluation prompts are sampled at the end only."""
@@ -123,7 +123,8 @@ class LanguageEvaluation:
         writer = getattr(module.logger, "experiment", None)
         if writer is None:
             return
-        batch = _on_device(self.prompts.first(SHOWN).batch(range(SHOWN)), module.policy)
+        shown = range(min(SHOWN, len(self.prompts)))
+        batch = _on_device(self.prompts.batch(shown), module.policy)
         opponent = (
             module.snapshots[OPPONENT] if OPPONENT in module.snapshots.intervals else module.policy
         )

@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 
 from benchmarks.atomic import write_csv
+from benchmarks.elapsed import Elapsed
 from benchmarks.evaluate import Evaluation
 from mpo import checkpoint
 from mpo.module import AlignmentModule
@@ -22,21 +23,20 @@ Report = Callable[[dict[str, Any]], None]
 
 
 class Recorder(L.Callback):
-    """Writes curves.csv every `eval_every` iterations and a checkpoint every `checkpoint_every`.
-
-    With checkpoint_every None there are no checkpoints.
-    """
+    """Writes curves.csv every `eval_every` iterations and a checkpoint every `checkpoint_every`."""
 
     def __init__(
         self,
         evaluation: Evaluation,
         folder: Path,
         eval_every: int,
-        checkpoint_every: int | None,
+        checkpoint_every: int,
         resumed: tuple[Path, dict[str, Any]] | None,
         report: Report,
+        elapsed: Elapsed,
     ):
         self.evaluation, self.folder, self.report = evaluation, folder, report
+        self.elapsed = elapsed
         self.eval_every, self.checkpoint_every = eval_every, checkpoint_every
         self.resumed = resumed
         self.rows: list[dict[str, Any]] = []
@@ -48,6 +48,7 @@ class Recorder(L.Callback):
             path, state = self.resumed
             checkpoint.restore(module, path, state)
             self.rows = state["extra"]["rows"]
+            self.elapsed.go_on_from(state["extra"]["elapsed"])
             self.evaluation.resume(module, state["extra"]["evaluation"])
         else:
             with module.clock.phase("evaluation"):
@@ -69,8 +70,12 @@ class Recorder(L.Callback):
             self.evaluation.after_iteration(module)
             if done % self.eval_every == 0 or done == total:
                 self._add(module, self.evaluation.row(module))
-        if self.checkpoint_every and done % self.checkpoint_every == 0 and done < total:
-            extra = {"rows": self.rows, "evaluation": self.evaluation.state()}
+        if done % self.checkpoint_every == 0 and done < total:
+            extra = {
+                "rows": self.rows,
+                "elapsed": self.elapsed.seconds(),
+                "evaluation": self.evaluation.state(),
+            }
             checkpoint.save(module, self.folder / "checkpoints", extra)
         shown = {
             name: value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import resource
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,14 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from benchmarks.atomic import write_json
 from benchmarks.build import Built, build
+from benchmarks.elapsed import Elapsed
 from benchmarks.provenance import commit, dirty, versions
 from benchmarks.recorder import Recorder, Report
 from mpo import checkpoint
 from mpo.data import PromptDataModule
-from mpo.module import AlignmentModule
 from mpo.strategy import build_strategy
 
 RESULT_SCHEMA = 1
-RESUMABLE = ("single",)
-"""Strategies whose runs resume; under others an interrupted run starts over."""
 
 
 def execute_run(run: dict[str, Any], folder: Path, report: Report) -> None:
@@ -37,13 +34,13 @@ def execute_run(run: dict[str, Any], folder: Path, report: Report) -> None:
 
     Raises NonFiniteLossError, CheckpointError, and what building the run raises.
     """
-    wall, cpu = time.perf_counter(), time.process_time()
+    elapsed = Elapsed()
     torch.set_num_threads(run["config"]["threads"])
     built = build(run)
     if built.iterations is None:
-        _start_untrained(built, folder)
+        built.evaluation.start(built.module)
     else:
-        _fit(run, built, folder, report)
+        _fit(run, built, folder, report, elapsed)
     module = built.module
     with module.clock.phase("evaluation"), torch.no_grad():
         metrics = built.evaluation.finish(module, folder)
@@ -58,8 +55,7 @@ def execute_run(run: dict[str, Any], folder: Path, report: Report) -> None:
             "metrics": {**metrics, "iterations": module.iterations_done},
             "counts": module.counts,
             "seconds": {
-                "wall": round(time.perf_counter() - wall, 3),
-                "cpu": round(time.process_time() - cpu, 3),
+                **elapsed.seconds(),
                 **{name: round(value, 3) for name, value in module.clock.seconds.items()},
             },
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
@@ -82,7 +78,7 @@ def environment(run: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fit(run: dict[str, Any], built: Built, folder: Path, report: Report) -> None:
+def _fit(run: dict[str, Any], built: Built, folder: Path, report: Report, elapsed: Elapsed) -> None:
     config = run["config"]
     kept = checkpoint.saved(folder / "checkpoints")
     resumed = (kept[-1], checkpoint.read(kept[-1])) if kept else None
@@ -93,9 +89,10 @@ def _fit(run: dict[str, Any], built: Built, folder: Path, report: Report) -> Non
         built.evaluation,
         folder,
         train["eval_every"],
-        train["checkpoint_every"] if strategy["name"] in RESUMABLE else None,
+        train["checkpoint_every"],
         resumed,
         report,
+        elapsed,
     )
     device = config["device"].split(":")[0]
     with warnings.catch_warnings():
@@ -108,7 +105,10 @@ def _fit(run: dict[str, Any], built: Built, folder: Path, report: Report) -> Non
             strategy=build_strategy(
                 strategy["name"], strategy["zero_stage"], train["clip_norm"], device
             ),
-            logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+            logger=TensorBoardLogger(
+                folder, name="tensorboard", version="", purge_step=start + 1 if resumed else None
+            ),
+            log_every_n_steps=1,
             callbacks=[recorder],
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -116,8 +116,3 @@ def _fit(run: dict[str, Any], built: Built, folder: Path, report: Report) -> Non
             use_distributed_sampler=False,
         )
         trainer.fit(built.module, PromptDataModule(built.iterations, start))
-
-
-def _start_untrained(built: Built, folder: Path) -> None:
-    module: AlignmentModule = built.module
-    built.evaluation.start(module)

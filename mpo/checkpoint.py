@@ -20,6 +20,8 @@ from mpo.module import AlignmentModule
 from mpo.optimization import current_optimizer, current_schedule
 
 SCHEMA = 1
+ASIDE = ".aside-"
+"""How the name of a checkpoint that is still being written begins."""
 
 
 class CheckpointError(RuntimeError):
@@ -33,8 +35,9 @@ def save(module: AlignmentModule, folder: Path, extra: dict[str, Any]) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / f"iteration-{module.iterations_done:06d}"
-    aside = folder / f".{done.name}.{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
+    for torn in folder.glob(f"{ASIDE}*"):
+        shutil.rmtree(torn, ignore_errors=True)
+    aside = folder / f"{ASIDE}{done.name}"
     aside.mkdir()
     save_file(_weights(module), aside / "weights.safetensors")
     python_state = random.getstate()
@@ -45,7 +48,7 @@ def save(module: AlignmentModule, folder: Path, extra: dict[str, Any]) -> Path:
         "counts": dict(module.counts),
         "seconds": dict(module.clock.seconds),
         "moves": dict(module.snapshots.moves),
-        "optimizer": current_optimizer(module).optimizer.state_dict(),
+        "optimizer": _torch_optimizer(module).state_dict(),
         "schedule": current_schedule(module).state_dict(),
         "torch_rng": torch.get_rng_state(),
         "python_rng": [python_state[0], list(python_state[1]), python_state[2]],
@@ -100,7 +103,8 @@ def restore(module: AlignmentModule, checkpoint: Path, state: dict[str, Any]) ->
     module.counts = dict(state["counts"])
     module.clock.seconds = dict(state["seconds"])
     module.snapshots.moves = dict(state["moves"])
-    current_optimizer(module).optimizer.load_state_dict(state["optimizer"])
+    _torch_optimizer(module).load_state_dict(state["optimizer"])
+    _refresh_master_weights(module)
     current_schedule(module).load_state_dict(state["schedule"])
     torch.set_rng_state(state["torch_rng"])
     version, words, gauss = state["python_rng"]
@@ -117,4 +121,26 @@ def _listed(state: dict[str, Any]) -> dict[str, Any]:
 def _weights(module: AlignmentModule) -> dict[str, torch.Tensor]:
     policy = {f"policy/{name}": p.data for name, p in module.policy.moving_parameters()}
     frozen = {f"snapshot/{name}": p.data for name, p in module.snapshots.weights().items()}
-    return {**policy, **frozen}
+    critic = {}
+    if isinstance(module.critic, torch.nn.Module):
+        critic = {
+            f"critic/{name}": p.data
+            for name, p in module.critic.named_parameters()
+            if p.requires_grad
+        }
+    return {**policy, **frozen, **critic}
+
+
+def _torch_optimizer(module: AlignmentModule) -> torch.optim.Optimizer:
+    """The AdamW itself: under DeepSpeed it stands inside the ZeRO optimizer."""
+    outer = current_optimizer(module).optimizer
+    inner = getattr(outer, "optimizer", outer)
+    assert isinstance(inner, torch.optim.Optimizer)
+    return inner
+
+
+def _refresh_master_weights(module: AlignmentModule) -> None:
+    """Tell a ZeRO optimizer, which keeps a copy of the weights of its own, that they changed."""
+    refresh = getattr(current_optimizer(module).optimizer, "refresh_fp32_params", None)
+    if refresh is not None:
+        refresh()

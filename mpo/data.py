@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -86,5 +87,13 @@ class PromptDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Prompts]:
         """One batch an iteration; items are whole batches already."""
         return DataLoader(
-            self.iterations, batch_size=None, sampler=From(self.start, len(self.iterations))
+            self.iterations,
+            batch_size=None,
+            sampler=From(self.start, len(self.iterations)),
+            collate_fn=_as_it_is,
         )
+
+
+def _as_it_is(batch: Any) -> Any:
+    """Keeps the record; the loader's own conversion would make lists of its tuples."""
+    return batch

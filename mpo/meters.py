@@ -19,7 +19,8 @@ class Meters:
         """Add a contribution: its mean over what it saw, and the weight of what it saw."""
         value = torch.as_tensor(mean)
         if name not in self._meters:
-            self._meters[name] = MeanMetric(nan_strategy="disable").to(value.device)
+            self._meters[name] = MeanMetric(nan_strategy="error").to(value.device)
+            self._meters[name].set_dtype(torch.float64)
         self._meters[name].update(value, weight)
 
     def add_all(self, metrics: Metrics) -> None:

@@ -29,6 +29,11 @@ class Policy(nn.Module):
     def __init__(self, model: Any, train_blocks: int | None = None, temperature: float = 1.0):
         super().__init__()
         decoder = model.get_decoder()
+        if not (hasattr(decoder, "layers") and hasattr(decoder, "norm")):
+            raise ValueError(
+                f"model: got {type(model).__name__}, allowed are decoders with `layers` and a "
+                "final `norm`, such as Llama, Gemma, Mistral and Qwen"
+            )
         blocks = len(decoder.layers)
         if train_blocks is not None and not 1 <= train_blocks <= blocks:
             raise ValueError(

@@ -33,7 +33,6 @@ def keyed_uniforms(
     return torch.from_numpy(np.stack(rows))
 
 
-@torch.no_grad()
 def sample(
     policy: Policy,
     prompts: Prompts,
@@ -47,6 +46,23 @@ def sample(
     truncated at max_tokens. Ids after the end are the first end token. T is the longest response's
     length. The distribution is the policy's at its temperature, not truncated.
     """
+    training = policy.model.training
+    # Under gradient checkpointing a block in training mode drops its key-value cache.
+    policy.model.eval()
+    try:
+        return _sample(policy, prompts, uniforms, end_tokens, greedy)
+    finally:
+        policy.model.train(training)
+
+
+@torch.no_grad()
+def _sample(
+    policy: Policy,
+    prompts: Prompts,
+    uniforms: Tensor,
+    end_tokens: tuple[int, ...],
+    greedy: bool,
+) -> Responses:
     batch, n, max_tokens = uniforms.shape
     each = n + greedy
     if greedy:
@@ -75,10 +91,10 @@ def sample(
     for step in range(max_tokens):
         tokens = _draw(head.logits(hidden), draws[alive, step])
         ids[alive, step] = tokens
-        stops = torch.isin(tokens, ends)
+        stops = torch.isin(tokens, ends) & ~ended[alive]
         ended[alive[stops]] = True
         lengths[alive[stops]] = step + 1
-        if step == max_tokens - 1 or bool(stops.all()):
+        if step == max_tokens - 1 or bool(ended[alive].all()):
             break
         # Rows that have ended are kept as dead weight until enough of them can leave at once.
         running = ~ended[alive]

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from mpo.divergences import TokenScores, token_scores
-from mpo.logprobs import FrozenScores, Head, frozen_scores
+from mpo.logprobs import Head, frozen_scores
 from mpo.objectives.protocol import MAGNET
 from mpo.policy import Policy
 from tests.enumerated_scores import engine_scores
@@ -30,30 +30,35 @@ def tokens_of(seed: int = 9, count: int = POSITIONS) -> Tensor:
     return torch.randint(VOCABULARY, (count,), generator=torch.Generator().manual_seed(seed))
 
 
-def log_softmax_of(hidden: Tensor, head: Head) -> Tensor:
-    """The head's next-token log-probabilities, written out."""
+def logits_of(hidden: Tensor, head: Head) -> Tensor:
+    """The head's logits, written out."""
     logits = hidden @ head.weight.T
     if head.bias is not None:
         logits = logits + head.bias
     if head.softcap is not None:
         logits = head.softcap * torch.tanh(logits / head.softcap)
-    return torch.log_softmax(logits / head.temperature, -1)
+    return logits / head.temperature
+
+
+def log_softmax_of(hidden: Tensor, head: Head) -> Tensor:
+    return torch.log_softmax(logits_of(hidden, head), -1)
 
 
 def plain_scores(
     hidden: Tensor, head: Head, tokens: Tensor, references: list[tuple[Tensor, Head]]
 ) -> list[Tensor]:
-    """Log-probabilities, entropy, then KLs, from full logits."""
+    """Log-probabilities, entropy, normalisers, then KLs, from full logits."""
     mine = log_softmax_of(hidden, head)
     probs = mine.exp()
     found = [mine[torch.arange(len(tokens)), tokens], -(probs * mine).sum(-1)]
+    found.append(torch.log(torch.exp(logits_of(hidden, head)).sum(-1)))
     for other_hidden, other in references:
         found.append((probs * (mine - log_softmax_of(other_hidden, other))).sum(-1))
     return found
 
 
 def columns(scores: TokenScores) -> list[Tensor]:
-    return [scores.logprobs, scores.entropy, *scores.kl]
+    return [scores.logprobs, scores.entropy, scores.log_normaliser, *scores.kl]
 
 
 def gradients(parts: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
@@ -196,6 +201,24 @@ def test_chunks_change_nothing(chunk: int, shared: bool) -> None:
     torch.testing.assert_close(gradients(got, inputs), gradients(wanted, inputs), **TOLERANCE)
 
 
+def test_references_under_the_shared_head_and_under_another_together() -> None:
+    head, other = random_head(1, temperature=0.7), random_head(2)
+    hidden = normal(POSITIONS, WIDTH, seed=5).requires_grad_()
+    references = [
+        (normal(POSITIONS, WIDTH, seed=6), head),
+        (normal(POSITIONS, WIDTH, seed=7), other),
+    ]
+    tokens = tokens_of()
+    kept = [frozen_scores(states, each, tokens, 10**6) for states, each in references]
+    got = columns(token_scores(hidden, head, tokens, kept, 2 * VOCABULARY))
+    wanted = plain_scores(hidden, head, tokens, references)
+    torch.testing.assert_close(got, wanted, **TOLERANCE)
+    torch.testing.assert_close(gradients(got, [hidden]), gradients(wanted, [hidden]), **TOLERANCE)
+    # Without references at all, the policy's own columns stay.
+    alone = columns(token_scores(hidden, head, tokens, [], 2 * VOCABULARY))
+    torch.testing.assert_close(alone, wanted[:3], **TOLERANCE)
+
+
 @pytest.mark.parametrize("chunk", [10**6, 2 * VOCABULARY])
 @pytest.mark.parametrize("kind", ["shared", "other head", "softcap"])
 def test_gradients_are_those_of_finite_differences(kind: str, chunk: int) -> None:
@@ -217,15 +240,9 @@ def test_no_positions() -> None:
     head = random_head(1)
     hidden = torch.zeros(0, WIDTH, dtype=torch.float64, requires_grad=True)
     tokens = torch.zeros(0, dtype=torch.long)
-    none = torch.zeros(0, dtype=torch.float64)
-    kept = FrozenScores(hidden.detach(), head, none, none)
+    kept = frozen_scores(hidden.detach(), head, tokens, 10)
+    assert tuple(kept.logprobs.shape) == tuple(kept.log_normaliser.shape) == (0,)
     scored = token_scores(hidden, head, tokens, [kept, kept], 10)
-    assert [tuple(part.shape) for part in columns(scored)] == [(0,)] * 4
+    assert [tuple(part.shape) for part in columns(scored)] == [(0,)] * 5
     (gradient,) = torch.autograd.grad(sum(part.sum() for part in columns(scored)), hidden)
     assert tuple(gradient.shape) == (0, WIDTH)
-
-
-def test_no_positions_of_a_frozen_model() -> None:
-    tokens = torch.zeros(0, dtype=torch.long)
-    kept = frozen_scores(torch.zeros(0, WIDTH, dtype=torch.float64), random_head(1), tokens, 10)
-    assert tuple(kept.logprobs.shape) == tuple(kept.log_normaliser.shape) == (0,)

@@ -40,10 +40,11 @@ def judge_pairs(
 
     With `own_pairs` the two sides are the same responses: each unordered pair is asked once and
     the other order is its complement. Raises ValueError when the judge's answers are not
-    probabilities.
+    probabilities, or not one a pair.
     """
     if isinstance(judge, TableJudge):
         wins = judge.win_matrix(prompts, a, b).to(torch.float64)
+        _check_shape("win_matrix", wins, tuple(compared.shape))
     else:
         asked = compared & torch.ones_like(compared).triu(1) if own_pairs else compared
         index = asked.nonzero().tolist()
@@ -53,12 +54,20 @@ def judge_pairs(
             [b[x][j] for x, _, j in index],
         )
         answers = torch.as_tensor(answers, dtype=torch.float64)
+        _check_shape("win_prob", answers, (len(index),))
         wins = torch.full(compared.shape, 0.5, dtype=torch.float64)
         wins[asked] = answers
         if own_pairs:
             wins.transpose(1, 2)[asked] = 1.0 - answers
     check_probabilities(wins, compared)
     return torch.where(compared, wins, torch.full_like(wins, 0.5))
+
+
+def _check_shape(method: str, answers: Tensor, wanted: tuple[int, ...]) -> None:
+    if tuple(answers.shape) != wanted:
+        raise ValueError(
+            f"judge: {method} gave answers of shape {tuple(answers.shape)}, allowed is {wanted}"
+        )
 
 
 def check_probabilities(wins: Tensor, compared: Tensor) -> None:

@@ -157,8 +157,8 @@ class MPO:
         return MPOTargets(
             advantages * scores.mask,
             scores.logprobs,
-            torch.full((batch,), 1.0 / eta).to(returns),
-            torch.full((batch,), float(self.responses)).to(returns),
+            returns.new_full((batch,), 1.0 / eta),
+            returns.new_full((batch,), float(self.responses)),
         )
 
     def _baseline(self, rollout: Rollout) -> Tensor:
