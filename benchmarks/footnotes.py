@@ -83,6 +83,12 @@ def state_notes(results: PlanResults) -> list[str]:
     for run in results.runs:
         if run.status == "done":
             notes += [f"{run.name}: {note}" for note in run.result.get("notes") or []]
-    if results.plan.get("dirty"):
-        notes.append("The checkout had changes that are not in the commit named above.")
+    environments = [run.result["environment"] for run in results.runs if run.status == "done"]
+    commits = dict.fromkeys(str(environment["commit"])[:12] for environment in environments)
+    if commits and list(commits) != [str(results.plan["commit"])[:12]]:
+        notes.append(
+            f"The plan was made at another commit than its runs': {listed(list(commits))}."
+        )
+    if any(environment["dirty"] for environment in environments):
+        notes.append("Some runs' checkout had changes that are not in its commit.")
     return notes

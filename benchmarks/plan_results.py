@@ -10,6 +10,8 @@ import pandas as pd
 
 from benchmarks.plan_folder import RESULT_SCHEMA, read_plan_file, run_folder
 
+EXECUTIONS_FILE = "executions.json"
+
 
 class RunResult(NamedTuple):
     """One run of the plan. status is done, failed or missing; reason says why it is not done."""
@@ -73,6 +75,11 @@ class PlanResults(NamedTuple):
     def groups(self, task: str) -> list[str]:
         """The groups of a task (games, or the language task's name) in the plan's order."""
         return list(dict.fromkeys(run.group for run in self.runs if run.task == task))
+
+    def executions(self) -> list[dict[str, Any]]:
+        """What executions.json says of each time that the plan was executed, if it is there."""
+        file = self.folder / EXECUTIONS_FILE
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
 
     def tasks(self) -> list[str]:
         """The tasks in the plan's order."""

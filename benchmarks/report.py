@@ -14,7 +14,7 @@ from benchmarks.findings import findings
 from benchmarks.footnotes import footnotes
 from benchmarks.plan_results import PlanResults
 from benchmarks.rows import find, read_table
-from benchmarks.wording import listed, number
+from benchmarks.wording import duration, listed, number
 
 ALPHA_TABLE = Path(__file__).resolve().parents[1] / "docs" / "results" / "alpha" / "table.csv"
 
@@ -52,22 +52,32 @@ def what_was_run(results: PlanResults) -> str:
     """Command, commit, hash, runs, cost and each task's budget."""
     plan = results.plan
     done = [run for run in results.runs if run.status == "done"]
-    dirty = " with uncommitted changes" if plan.get("dirty") else ""
+    dirty = " with uncommitted changes" if plan["dirty"] else ""
     lines = [
         f"```\n{plan['command']}\n```",
         f"Commit {plan['commit'] or 'unknown'}{dirty}, plan {str(plan['hash'])[:12]}; "
         f"{len(done)} of {len(results.runs)} runs done.",
     ]
     if done:
-        wall = sum(run.result["seconds"]["wall"] for run in done)
         cpu = sum(run.result["seconds"]["cpu"] for run in done)
         memory = max(run.result["peak_memory_mib"] for run in done)
         lines[-1] += (
-            f" The runs took {wall / 60:.1f} minutes of wall time one after another, "
-            f"{cpu / 60:.1f} CPU-minutes; the largest used {memory:.0f} MiB."
+            f" {_wall(results)}The runs used {duration(cpu)} of CPU time; the largest took "
+            f"{memory:.0f} MiB."
         )
     lines += [_budget(results, task) for task in results.tasks()]
     return "\n\n".join(lines)
+
+
+def _wall(results: PlanResults) -> str:
+    """Wall time of the plan's executions; empty where none was recorded."""
+    executions = results.executions()
+    if not executions:
+        return ""
+    jobs = " or ".join(dict.fromkeys(str(execution["jobs"]) for execution in executions))
+    seconds = sum(execution["seconds"] for execution in executions)
+    times = "" if len(executions) == 1 else f" in {len(executions)} executions"
+    return f"Wall time {duration(seconds)}{times}, {jobs} at a time. "
 
 
 def _budget(results: PlanResults, task: str) -> str:

@@ -33,3 +33,8 @@ def share(interval: Interval | None) -> str:
 def listed(parts: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def duration(seconds: float) -> str:
+    """`21 s` below two minutes, else `11.3 minutes`."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} minutes"

@@ -181,7 +181,7 @@ def _result(folder: Path, entry: Mapping[str, Any], metrics: dict[str, Any]) -> 
         "schema": 1, **{k: v for k, v in entry.items() if k != "config"}, "metrics": metrics,
         "counts": {"samples": 77_400, "judge_calls": 77_000, "tokens": 200_000},
         "seconds": {"wall": 21.5, "cpu": 20.0, "sampling": 5.0, "scoring": 3.0, "update": 9.0},
-        "peak_memory_mib": 640.0, "environment": {"commit": "0123abc"}, "notes": [],
+        "peak_memory_mib": 640.0, "environment": {"commit": "0123abc", "dirty": False}, "notes": [],
     }  # fmt: skip
     (place / "result.json").write_text(json.dumps(result), "utf-8")
     return place

@@ -36,7 +36,7 @@ def configs(plan: Plan, variant: str) -> list[dict[str, Any]]:
 def test_default_command_holds_both_tasks_in_the_order_that_completes_pairs_first() -> None:
     names = [run["name"] for run in plan_of("ablation=fixed_ref")["runs"]]
     exact = [
-        f"exact-{kind}-0-{variant}-s{seed}"
+        f"exact-{kind}-8-{variant}-s{seed}"
         for kind in ("smooth", "first_token", "bradley_terry")
         for seed in range(5)
         for variant in ("moving", "fixed")
@@ -129,7 +129,7 @@ def test_seeds_games_and_kinds_expand() -> None:
 def test_a_method_alone_is_a_plan_of_one_variant() -> None:
     plan = plan_of("method=mpo_paper", "task=exact", "seeds=1", "task.kinds=smooth")
     (run,) = plan["runs"]
-    assert run["name"] == "exact-smooth-0-mpo_paper-s0"
+    assert run["name"] == "exact-smooth-8-mpo_paper-s0"
     assert plan["kind"] == "method" and plan["compare"] == []
 
 

@@ -59,7 +59,7 @@ def test_footnotes_name_settings_failures_and_missing_runs(tmp_path: Path) -> No
     entries = [exact_entry("smooth-0", v, s) for s in range(2) for v in ("moving", "fixed")]
     entries[1]["config"]["method"]["kl_gradient"] = "per_token"
     entries[3]["config"]["method"]["kl_gradient"] = "per_token"
-    write_plan(tmp_path, entries, dirty=True)
+    write_plan(tmp_path, entries, commit="another")
     write_exact_run(tmp_path, entries[0])
     write_exact_run(tmp_path, entries[1])
     write_failure(tmp_path, entries[2], "FloatingPointError: loss is nan")
@@ -73,17 +73,20 @@ def test_footnotes_name_settings_failures_and_missing_runs(tmp_path: Path) -> No
         "exact-smooth-0-moving-s1 failed: FloatingPointError: loss is nan (iteration 7)." in notes
     )
     assert "No result (not run yet): exact-smooth-0-fixed-s1." in notes
-    assert any("changes that are not in the commit" in note for note in notes)
+    assert "The plan was made at another commit than its runs': 0123abc." in notes
+    assert not any("had changes" in note for note in notes)
 
 
 def test_a_runs_own_notes_reach_the_footnotes(tmp_path: Path) -> None:
     exact_plan(tmp_path, ("smooth-0",), seeds=1)
     file = tmp_path / "runs" / "exact-smooth-0-moving-s0" / "result.json"
     result = json.loads(file.read_text("utf-8")) | {"notes": ["3 judge answers were not read"]}
+    result["environment"]["dirty"] = True
     file.write_text(json.dumps(result), "utf-8")
     results = read_plan(tmp_path)
     notes = footnotes(collect(results), results)
     assert "exact-smooth-0-moving-s0: 3 judge answers were not read" in notes
+    assert "Some runs' checkout had changes that are not in its commit." in notes
 
 
 def test_tables_hold_every_variant_and_fit_a_terminal(tmp_path: Path) -> None:
@@ -156,13 +159,15 @@ def test_win_rates_are_drawn_for_a_language_task(tmp_path: Path) -> None:
 
 def test_the_report_names_command_commit_budget_and_figures(tmp_path: Path) -> None:
     exact_plan(tmp_path, ("smooth-0",), seeds=2)
+    executions = [{"seconds": 100.0, "jobs": 2}, {"seconds": 80.0, "jobs": 1}]
+    (tmp_path / "executions.json").write_text(json.dumps(executions), "utf-8")
     results = read_plan(tmp_path)
     report = report_markdown(collect(results), results, ["figures/gap_all.png"])
     for words in (
         "python benchmarks/run.py ablation=fixed_ref",
         "Commit 0123abc, plan " + results.plan["hash"][:12],
         "4 of 4 runs done",
-        "1.4 minutes of wall time one after another",
+        "Wall time 3.0 minutes in 2 executions, 2 or 1 at a time. The runs used 80 s of CPU time",
         "`moving` and `fixed` on smooth-0, seeds 0, 1; method mpo, iterations 300",
         "magnet_interval 25 or never",
         "A run used 77,400 samples, 77,000 judge calls and 200,000 tokens.",
