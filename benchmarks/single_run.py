@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import resource
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def execute_run(run: dict[str, Any], folder: Path, report: Report) -> None:
         metrics = built.evaluation.finish(module, folder)
     if module.logger is not None:
         module.logger.finalize("success")
+    if module.iterations_done:
+        checkpoint.save_policy(module.policy, folder / "policy.safetensors")
     write_json(
         folder / "result.json",
         {
@@ -63,6 +66,8 @@ def execute_run(run: dict[str, Any], folder: Path, report: Report) -> None:
             "notes": [],
         },
     )
+    # A finished run is never resumed; its weights are in policy.safetensors.
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def environment(run: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from mpo.module import AlignmentModule
 from mpo.optimization import current_optimizer, current_schedule
+from mpo.policy import Policy
 
 SCHEMA = 1
 ASIDE = ".aside-"
@@ -91,14 +92,7 @@ def restore(module: AlignmentModule, checkpoint: Path, state: dict[str, Any]) ->
     Called once the trainer has set the module up. Raises CheckpointError when the weights are
     another model's.
     """
-    weights = load_file(checkpoint / "weights.safetensors")
-    mine = _weights(module)
-    if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in mine.items()}:
-        differing = sorted(set(weights) ^ set(mine)) or "the shapes"
-        raise CheckpointError(f"checkpoint {checkpoint}: weights of another model: {differing}")
-    with torch.no_grad():
-        for name, weight in mine.items():
-            weight.copy_(weights[name])
+    _take(_weights(module), checkpoint / "weights.safetensors")
     module.iterations_done = state["iterations_done"]
     module.counts = dict(state["counts"])
     module.clock.seconds = dict(state["seconds"])
@@ -116,6 +110,32 @@ def restore(module: AlignmentModule, checkpoint: Path, state: dict[str, Any]) ->
 
 def _listed(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "key": state["key"].tolist()}
+
+
+def save_policy(policy: Policy, file: Path) -> None:
+    """Write the moving weights to a safetensors file, aside and renamed."""
+    aside = file.with_name(ASIDE + file.name)
+    save_file({name: p.data for name, p in policy.moving_parameters()}, aside)
+    os.replace(aside, file)
+
+
+def load_policy(policy: Policy, file: Path) -> None:
+    """Take over the moving weights of a file that `save_policy` wrote.
+
+    Raises CheckpointError when they are another model's, or of other blocks.
+    """
+    mine = {name: p.data for name, p in policy.moving_parameters()}
+    _take(mine, file)
+
+
+def _take(mine: dict[str, torch.Tensor], file: Path) -> None:
+    weights = load_file(file)
+    if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in mine.items()}:
+        differing = sorted(set(weights) ^ set(mine)) or "the shapes"
+        raise CheckpointError(f"{file}: weights of another model: {differing}")
+    with torch.no_grad():
+        for name, weight in mine.items():
+            weight.copy_(weights[name])
 
 
 def _weights(module: AlignmentModule) -> dict[str, torch.Tensor]:

@@ -101,7 +101,7 @@ def test_a_dry_run_shows_plan_and_cost_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     assert main([*EXACT, "--dry-run", "out=here"]) == 0
     shown = capsys.readouterr().out
-    for words in ("exact-smooth-0-moving-s0", "exact-smooth-0-fixed-s0", "CPU-seconds", "here"):
+    for words in ("exact-smooth-8-moving-s0", "exact-smooth-8-fixed-s0", "CPU-seconds", "here"):
         assert words in shown
     assert re.search(r"method\.magnet_interval: moving \d+, fixed null", shown)
     assert list(tmp_path.iterdir()) == []
@@ -160,7 +160,7 @@ def test_another_plan_is_refused_and_the_same_is_continued(
 def test_resume_does_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "plan"
     main([*EXACT, f"out={folder}"])
-    missing = folder / "runs" / "exact-smooth-0-fixed-s0" / "result.json"
+    missing = folder / "runs" / "exact-smooth-8-fixed-s0" / "result.json"
     missing.unlink()
     capsys.readouterr()
     assert main(["resume", str(folder), "jobs=1"]) == 0

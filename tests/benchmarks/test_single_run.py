@@ -96,7 +96,7 @@ def divergence(game: EnumerableGame, left: np.ndarray, right: np.ndarray) -> flo
 
 def test_the_folder_holds_what_a_run_leaves(kept: Kept) -> None:
     names = {path.name for path in kept.folder.iterdir()}
-    expected = {"result.json", "curves.csv", "samples.jsonl", "tensorboard", "checkpoints"}
+    expected = {"result.json", "curves.csv", "samples.jsonl", "tensorboard", "policy.safetensors"}
     assert expected <= names and not any(name.startswith(".") for name in names)
     assert kept.result["schema"] == 1 and kept.result["variant"] == "moving"
     assert kept.result["environment"]["threads"] == 1
@@ -133,7 +133,7 @@ def test_the_curve_is_that_of_the_enumerated_policies(kept: Kept) -> None:
 
 
 def test_steps_are_compared_with_the_tabular_ones(kept: Kept) -> None:
-    game, alpha, eta = kept.game, 0.1, 1.0
+    game, alpha, eta = kept.game, 0.1, 2.0
     for k, row in enumerate(kept.rows[1:], 1):
         before, magnet = kept.policies[k - 1], kept.magnets[k - 1]
         step = divergence(game, kept.policies[k], before)
