@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # Raise when the way of comparing changes: kept outcomes of another number are judged again.
-CONTEST_VERSION = 1
+CONTEST_VERSION = 2
 WITHOUT = "brevity"
 
 Array = NDArray[np.float64]
@@ -37,6 +37,10 @@ class Panel(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """The annotators, in the order of the columns of votes."""
+        ...
+
+    def scores(self, prompts: Sequence[str], responses: Sequence[str]) -> Tensor:
+        """(N, A) scores; an annotator prefers the higher one."""
         ...
 
     def votes(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> Tensor:
@@ -86,12 +90,17 @@ def contest(panel: Panel, run: RunResult, other: RunResult) -> pd.DataFrame:
     return frame.groupby("prompt_id", sort=True, as_index=False).mean()
 
 
-def preference_matrices(panel: Panel, runs: Sequence[RunResult]) -> list[Array]:
-    """A (k, k) preference matrix for each prompt, over the k responses of all runs to it."""
+def pooled_responses(runs: Sequence[RunResult]) -> dict[int, tuple[str, list[str]]]:
+    """The responses of all runs: prompt id -> (prompt, its k responses)."""
     pooled: dict[int, tuple[str, list[str]]] = {}
     for run in runs:
         for prompt_id, (prompt, responses) in responses_by_prompt(run).items():
             pooled.setdefault(prompt_id, (prompt, []))[1].extend(responses)
+    return pooled
+
+
+def preference_matrices(panel: Panel, pooled: dict[int, tuple[str, list[str]]]) -> list[Array]:
+    """A (k, k) preference matrix for each prompt, over its k responses."""
     flat = [
         (prompt, a, b)
         for prompt, responses in pooled.values()
@@ -140,8 +149,9 @@ def contests(results: PlanResults, task: str, panel: PanelMaker) -> pd.DataFrame
 def intransitivity(results: PlanResults, task: str, panel: PanelMaker) -> pd.DataFrame:
     """Share of intransitive triples by prompt, kept in intransitivity.csv.
 
-    Columns key, prompt (its position), share, responses (k) and random_share: what as many random
-    annotators as the panel has would give. Empty when there are no three responses to a prompt.
+    Columns key, prompt (its position), share, responses (k) and random_share: what the panel would
+    give if its annotators knew nothing of each other, each with its own ties. Empty when a prompt
+    has fewer than three responses.
     """
     runs = results.done(task, "initial") + results.done(task)
     columns = ["key", "prompt", "share", "responses", "random_share"]
@@ -154,10 +164,12 @@ def intransitivity(results: PlanResults, task: str, panel: PanelMaker) -> pd.Dat
     # torch is slow to import, and a folder that keeps its contests does not need it.
     import torch
 
-    from mpo.judges.intransitivity import intransitive_share, random_panel_share
+    from mpo.judges.intransitivity import intransitive_share, shuffled_panel_share
 
     judge = panel()
-    random_share = float(random_panel_share(len(judge.names), seed=0, triples=200_000))
+    pooled = pooled_responses(runs)
+    scores = [judge.scores([prompt] * len(own), own) for prompt, own in pooled.values()]
+    random_share = shuffled_panel_share(torch.stack(scores), seed=0, draws=200)
     rows = [
         (
             key,
@@ -166,7 +178,7 @@ def intransitivity(results: PlanResults, task: str, panel: PanelMaker) -> pd.Dat
             len(matrix),
             random_share,
         )
-        for position, matrix in enumerate(preference_matrices(judge, runs))
+        for position, matrix in enumerate(preference_matrices(judge, pooled))
     ]
     table = pd.DataFrame(rows, columns=columns)
     write_text(file, table.to_csv(index=False))

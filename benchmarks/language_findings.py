@@ -120,8 +120,8 @@ def _add_intransitivity(can: list[str], cannot: list[str], table: pd.DataFrame, 
     if measured is None or random_share is None:
         return
     text = (
-        f"{group}: {share(measured)} of the judge's triples are intransitive; as many annotators "
-        f"who rank at random would give {share(random_share)}"
+        f"{group}: {share(measured)} of the judge's triples are intransitive; as many "
+        f"annotators who know nothing of each other would give {share(random_share)}"
     )
     if measured.high < random_share.value:
         can.append(f"{text}: the panel is more consistent than chance.")

@@ -230,6 +230,6 @@ def _intransitivity_rows(
             random_share,
             [],
             "",
-            footnote="as many annotators who rank at random",
+            footnote="as many annotators who know nothing of each other, each with its own ties",
         ),
     ]

@@ -69,7 +69,7 @@ class AlignmentModule(L.LightningModule):
 
     The order of events in iteration k: sample from π_k (and a snapshot opponent), judge, score
     the frozen models and π_k, targets, m inner steps from θ_k, move the snapshots that are due to
-    π_{k+1}. `last_rollout` and `last_kl_magnet` hold what happened for evaluation and logging.
+    π_{k+1}. `last_rollout` and `logged` hold what happened, for evaluation.
     """
 
     def __init__(

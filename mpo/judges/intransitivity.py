@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,28 +40,13 @@ def intransitive_share(preferences: Tensor) -> float:
     return float(circles) / (math.comb(k, 3) * (preferences.numel() // k**2))
 
 
-def random_panel_share(annotators: int, seed: int = 0, triples: int = 100_000) -> float:
-    """The expected `intransitive_share` of a panel whose annotators rank at random.
-
-    `annotators` independent uniform rankings without ties, majority vote, by Monte Carlo over
-    `triples` triples of responses: the standard error is at most ½/√triples. The exact value is
-    1/18 for three annotators and about 0.088 in the limit of many (Guilbaud's number 0.0877).
-
-    Raises ValueError when `annotators` or `triples` is below 1.
-    """
-    if annotators < 1 or triples < 1:
-        raise ValueError(f"got annotators={annotators}, triples={triples}; both must be at least 1")
-    scores = np.random.default_rng(seed).random((triples, 3, annotators))
-    return intransitive_share(_majority(torch.from_numpy(scores)))
-
-
 def shuffled_panel_share(scores: Tensor, seed: int = 0, draws: int = 100) -> float:
     """The expected `intransitive_share` of the panel if its annotators knew nothing of each other.
 
     `scores`: (B, k, A), what A annotators gave k responses to each of B prompts. Each annotator's
-    scores are shuffled among a prompt's responses, independently, `draws` times. Unlike the random
-    rankings of `random_panel_share` this keeps each annotator's ties, which change how often
-    circles come up: a panel of four that never ties has none.
+    scores are shuffled among a prompt's responses, independently, `draws` times. Unlike random
+    rankings this keeps each annotator's ties, which change how often circles come up: a panel of
+    four that never ties has none.
 
     Raises ValueError for another number of dimensions, k < 3, no annotators or draws below 1.
     """
