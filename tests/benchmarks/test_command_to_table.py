@@ -34,6 +34,7 @@ def test_the_exact_task_from_command_to_table(tmp_path: Path) -> None:
         "ablation=fixed_ref",
         "task=exact",
         "task.kinds=[smooth]",
+        "task.game_seeds=[0]",
         "seeds=2",
         "train.iterations=4",
         "train.eval_every=2",

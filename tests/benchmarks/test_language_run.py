@@ -59,6 +59,7 @@ def out(user: User, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "task.eval_responses": 2,
         "seeds": 1,
         "train.iterations": 2,
+        "train.eval_every": 1,
         "train.prompts": 3,
         "train.lr": 1e-3,
         "train.warmup_steps": 0,
