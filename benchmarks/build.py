@@ -20,6 +20,7 @@ from mpo.games.enumerable_lm import EnumerableGame
 from mpo.games.zoo import make_game
 from mpo.judges.annotators import AnnotatorPanel
 from mpo.judges.matrix import MatrixGameJudge
+from mpo.judges.protocol import Judge
 from mpo.module import AlignmentModule, EngineSettings
 from mpo.optimization import OptimizerSettings
 from mpo.policy import Policy
@@ -37,12 +38,12 @@ class Built:
     evaluation: Evaluation
 
 
-def build(run: dict[str, Any]) -> Built:
-    """The run of an entry of the plan."""
-    return TASKS[run["task"]](run)
+def build(run: dict[str, Any], judge: Judge | None = None) -> Built:
+    """The run of an entry of the plan, under its config's judge or one of the caller's own."""
+    return TASKS[run["task"]](run, judge)
 
 
-def build_exact(run: dict[str, Any]) -> Built:
+def build_exact(run: dict[str, Any], judge: Judge | None) -> Built:
     """A tiny transformer on an enumerable game; the seed decides its weights and its samples."""
     config, seed = run["config"], run["seed"]
     task = config["task"]
@@ -54,7 +55,7 @@ def build_exact(run: dict[str, Any]) -> Built:
         policy.enable_gradient_checkpointing()
     prompts = PromptSet(game.prompts, range(len(game.prompts)), game.prompt_texts)
     sampling = SamplingSettings(seed, game.max_tokens, (game.eos,), game.text)
-    module = make_module(config, policy, MatrixGameJudge(game), sampling)
+    module = make_module(config, policy, judge or MatrixGameJudge(game), sampling)
     return Built(module, training_prompts(config, prompts, seed), ExactEvaluation(game, prompts))
 
 
@@ -77,7 +78,7 @@ def tiny_llama(game: EnumerableGame, task: dict[str, Any], seed: int) -> LlamaFo
     return LlamaForCausalLM(config).eval()
 
 
-def build_language(run: dict[str, Any]) -> Built:
+def build_language(run: dict[str, Any], judge: Judge | None) -> Built:
     """A real model on real prompts; the seed decides the order of prompts and the samples."""
     config, seed = run["config"], run["seed"]
     task, train = config["task"], config["train"]
@@ -96,9 +97,8 @@ def build_language(run: dict[str, Any]) -> Built:
             f"task.eval_prompts: got {task['eval_prompts']}, allowed is at most the "
             f"{len(chosen['eval'])} prompts of the {task['eval_split']} split"
         )
-    judge = AnnotatorPanel()
     sampling = SamplingSettings(seed, task["max_tokens"], chat.end_tokens(model), chat.decode)
-    module = make_module(config, policy, judge, sampling)
+    module = make_module(config, policy, judge or AnnotatorPanel(), sampling)
     evaluation = LanguageEvaluation(
         chosen["eval"].first(task["eval_prompts"]),
         task["eval_responses"],
@@ -127,7 +127,7 @@ def prompt_set(chat: ChatFormat, prompts: list[Prompt], longest: int) -> PromptS
 
 
 def make_module(
-    config: dict[str, Any], policy: Policy, judge: Any, sampling: SamplingSettings
+    config: dict[str, Any], policy: Policy, judge: Judge, sampling: SamplingSettings
 ) -> AlignmentModule:
     """The engine under the config's objective."""
     train = config["train"]

@@ -20,24 +20,28 @@ from benchmarks.provenance import commit, dirty, versions
 from benchmarks.recorder import Recorder, Report
 from mpo import checkpoint
 from mpo.data import PromptDataModule
+from mpo.judges.protocol import Judge
 from mpo.strategy import build_strategy
 
 RESULT_SCHEMA = 1
 
 
-def execute_run(run: dict[str, Any], folder: Path, report: Report) -> None:
+def execute_run(
+    run: dict[str, Any], folder: Path, report: Report, judge: Judge | None = None
+) -> None:
     """Train and evaluate the run into its folder, from its last checkpoint if there is one.
 
     Args:
         run: an entry of the plan's `runs`.
         folder: the run's folder, which exists.
         report: called after each iteration with its number and measures.
+        judge: who compares responses in training; None: the config's judge.
 
     Raises NonFiniteLossError, CheckpointError, and what building the run raises.
     """
     elapsed = Elapsed()
     torch.set_num_threads(run["config"]["threads"])
-    built = build(run)
+    built = build(run, judge)
     if built.iterations is None:
         built.evaluation.start(built.module)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 import sys
@@ -22,8 +23,9 @@ DOCUMENTS = sorted(path for path in ROOT.glob("docs/*.md"))
 
 
 def python_block(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module made of the one Python block of a document."""
-    (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL)
+    """The module made of the Python blocks of a document, one after the other."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL)
+    source = "\n".join(blocks)
     module = ModuleType(Path(name).stem)
     # A dataclass with postponed annotations looks its module up by name.
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -37,6 +39,22 @@ def test_the_judge_of_getting_started_is_antisymmetric(monkeypatch: pytest.Monke
     forth = judge.win_prob(["x"] * 3, one, two)
     assert forth.tolist() == [1.0, 0.0, 0.5]
     assert torch.equal(forth + judge.win_prob(["x"] * 3, two, one), torch.ones(3).double())
+
+
+def test_a_run_trains_under_the_judge_of_getting_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = python_block("getting_started.md", monkeypatch)
+    asked = []
+    judge = module.Shorter.win_prob
+    monkeypatch.setattr(
+        module.Shorter, "win_prob", lambda *given: asked.append(given) or judge(*given)
+    )
+    tiny = ("task=exact", "train.iterations=2", "method.responses=4")
+    module.train(tmp_path / "mine", "ablation=fixed_ref", *tiny)
+    assert len(asked) == 2
+    result = json.loads((tmp_path / "mine" / "result.json").read_text())
+    assert result["counts"]["judge_calls"] == 2 * 3 * 6
 
 
 def test_the_method_of_adding_a_method_is_the_dpo_loss(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,8 +36,8 @@ class Kept:
         self.lengths: list[Tensor] = []
         build_exact, add = build.build, evaluate_exact.ExactEvaluation.after_iteration
 
-        def building(entry: dict[str, Any]) -> Any:
-            built = build_exact(entry)
+        def building(entry: dict[str, Any], judge: Any) -> Any:
+            built = build_exact(entry, judge)
             self.see(built.module)
             return built
 
