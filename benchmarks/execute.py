@@ -97,6 +97,7 @@ class _Execution:
         self._pending: dict[str, dict[str, Any]] = {}
         self._told: dict[str, str] = {}
         self._failed: list[str] = []
+        self._shown = False
 
     def run(self, runs: list[dict[str, Any]], jobs: int) -> int:
         """Run until all runs have ended; the processes never outlive this call."""
@@ -159,10 +160,18 @@ class _Execution:
         self._display.ended(run["name"], f"FAILED: {failure}")
 
     def _show_table_of(self, run: dict[str, Any]) -> None:
-        """The table so far, whenever a game's runs have ended and others are still to come."""
-        pending = {other["group"] for other in self._pending.values()}
-        if run["task"] != "exact" or run["group"] in pending or not pending:
+        """The table so far: once after the first seed, then whenever a game's runs have ended.
+
+        Not when nothing is left to come: the whole table follows.
+        """
+        pending = list(self._pending.values())
+        if run["task"] != "exact" or not pending:
             return
+        same_game = [other for other in pending if other["group"] == run["group"]]
+        same_seed = [other for other in same_game if other["seed"] == run["seed"]]
+        if same_seed or (same_game and self._shown):
+            return
+        self._shown = True
         try:
             from benchmarks.aggregate import table_so_far
 

@@ -128,7 +128,7 @@ def test_a_failed_run_is_tried_again_and_its_error_goes(plan: Plan, tmp_path: Pa
     assert len(list(tmp_path.glob("runs/*/result.json"))) == len(plan["runs"])
 
 
-def test_the_table_so_far_is_shown_once_a_game_is_complete(
+def test_the_table_so_far_is_shown_after_the_first_seed_and_each_game(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from benchmarks import aggregate
@@ -141,10 +141,13 @@ def test_the_table_so_far_is_shown_once_a_game_is_complete(
 
     monkeypatch.setattr(aggregate, "table_so_far", table)
     run(plan, tmp_path, "succeed", jobs=1)
-    # Once, after the first game; after the second nothing is missing and the whole table follows.
+    # After the first seed and after the first game; after the second nothing is missing and the
+    # whole table follows.
     first = plan["runs"][0]["group"]
-    assert asked == [sorted(e["name"] for e in plan["runs"] if e["group"] == first)]
-    assert capsys.readouterr().out.count("THE TABLE") == 1
+    game = [e for e in plan["runs"] if e["group"] == first]
+    seed = [e for e in game if e["seed"] == plan["runs"][0]["seed"]]
+    assert asked == [sorted(e["name"] for e in runs) for runs in (seed, game)]
+    assert capsys.readouterr().out.count("THE TABLE") == 2
 
 
 def test_a_table_that_fails_is_named_and_stops_nothing(
