@@ -58,8 +58,7 @@ def save(module: AlignmentModule, folder: Path, extra: dict[str, Any]) -> Path:
     }
     torch.save(state, aside / "state.pt")
     for name in ("weights.safetensors", "state.pt"):
-        with open(aside / name, "rb") as file:
-            os.fsync(file.fileno())
+        _flush(aside / name)
     shutil.rmtree(done, ignore_errors=True)
     aside.rename(done)
     for old in saved(folder):
@@ -116,6 +115,7 @@ def save_policy(policy: Policy, file: Path) -> None:
     """Write the moving weights to a safetensors file, aside and renamed."""
     aside = file.with_name(ASIDE + file.name)
     save_file({name: p.data for name, p in policy.moving_parameters()}, aside)
+    _flush(aside)
     os.replace(aside, file)
 
 
@@ -124,8 +124,12 @@ def load_policy(policy: Policy, file: Path) -> None:
 
     Raises CheckpointError when they are another model's, or of other blocks.
     """
-    mine = {name: p.data for name, p in policy.moving_parameters()}
-    _take(mine, file)
+    _take({name: p.data for name, p in policy.moving_parameters()}, file)
+
+
+def _flush(file: Path) -> None:
+    with open(file, "rb") as written:
+        os.fsync(written.fileno())
 
 
 def _take(mine: dict[str, torch.Tensor], file: Path) -> None:

@@ -210,3 +210,16 @@ def test_a_critic_comes_back(tmp_path: Path) -> None:
     fit(resumed, GAME, start=2, callbacks=[Restores(checkpoint.saved(tmp_path)[-1])])
     assert same_bits(weights_of(whole.policy), weights_of(resumed.policy))
     assert torch.equal(critic.table.weight, other.table.weight)
+
+
+def test_a_policys_weights_come_back_from_their_file(tmp_path: Path) -> None:
+    game, file = tiny_game(), tmp_path / "policy.safetensors"
+    trained, other = tiny_policy(game, seed=1), tiny_policy(game, seed=2)
+    checkpoint.save_policy(trained, file)
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    pairs = list(zip(trained.moving_parameters(), other.moving_parameters(), strict=True))
+    assert any(not torch.equal(mine, theirs) for (_, mine), (_, theirs) in pairs)
+    checkpoint.load_policy(other, file)
+    assert all(torch.equal(mine, theirs) for (_, mine), (_, theirs) in pairs)
+    with pytest.raises(CheckpointError, match="another model"):
+        checkpoint.load_policy(tiny_policy(game, train_blocks=1), file)
