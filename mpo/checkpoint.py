@@ -20,7 +20,7 @@ from mpo.module import AlignmentModule
 from mpo.optimization import current_optimizer, current_schedule
 from mpo.policy import Policy
 
-SCHEMA = 1
+SCHEMA = 2
 ASIDE = ".aside-"
 """How the name of a checkpoint that is still being written begins."""
 
@@ -46,6 +46,8 @@ def save(module: AlignmentModule, folder: Path, extra: dict[str, Any]) -> Path:
     state = {
         "schema": SCHEMA,
         "iterations_done": module.iterations_done,
+        "rounds_done": module.rounds_done,
+        "objective": dict(module.state),
         "counts": dict(module.counts),
         "seconds": dict(module.clock.seconds),
         "moves": dict(module.snapshots.moves),
@@ -93,6 +95,8 @@ def restore(module: AlignmentModule, checkpoint: Path, state: dict[str, Any]) ->
     """
     _take(_weights(module), checkpoint / "weights.safetensors")
     module.iterations_done = state["iterations_done"]
+    module.rounds_done = state["rounds_done"]
+    module.state = dict(state["objective"])
     module.counts = dict(state["counts"])
     module.clock.seconds = dict(state["seconds"])
     module.snapshots.moves = dict(state["moves"])

@@ -8,9 +8,13 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mpo.records import Prompts
+
+ROUNDS_STREAM = 2**31
+"""Keeps the numbers that split prompts into rounds apart from those of any epoch."""
 
 
 class PromptSet:
@@ -42,26 +46,45 @@ class PromptSet:
 
 
 class Iterations(Dataset[Prompts]):
-    """Item k is iteration k's batch: a walk through one permutation of the prompts an epoch."""
+    """Item k is iteration k's batch: a walk through one permutation of the prompts an epoch.
 
-    def __init__(self, prompts: PromptSet, batch_size: int, iterations: int, seed: int):
-        if batch_size > len(prompts):
+    With R rounds the prompts are split evenly by another permutation, and iteration k of K walks
+    through the share of round ⌊k·R/K⌋ (paper, appendix B.3).
+    """
+
+    def __init__(
+        self, prompts: PromptSet, batch_size: int, iterations: int, seed: int, rounds: int = 1
+    ):
+        share = len(prompts) // rounds
+        if batch_size > share:
+            a_round = "" if rounds == 1 else f" of each of the {rounds} rounds"
             raise ValueError(
-                f"train.prompts: got {batch_size}, allowed is at most the {len(prompts)} "
-                "training prompts"
+                f"train.prompts: got {batch_size}, allowed is at most the {share} training prompts"
+                f"{a_round}"
             )
         self.prompts, self.batch_size = prompts, batch_size
-        self.iterations, self.seed = iterations, seed
+        self.iterations, self.seed, self.rounds = iterations, seed, rounds
 
     def __len__(self) -> int:
         return self.iterations
 
     def __getitem__(self, iteration: int) -> Prompts:
-        per_epoch = len(self.prompts) // self.batch_size
-        epoch, place = divmod(iteration, per_epoch)
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.prompts))
+        current = iteration * self.rounds // self.iterations
+        first = -(-current * self.iterations // self.rounds)
+        share = self._share(current)
+        epoch, place = divmod(iteration - first, len(share) // self.batch_size)
+        key = [self.seed, epoch] if self.rounds == 1 else [self.seed, epoch, current]
+        order = share[np.random.default_rng(key).permutation(len(share))]
         chosen = order[place * self.batch_size : (place + 1) * self.batch_size]
         return self.prompts.batch(sorted(chosen.tolist()))
+
+    def _share(self, current: int) -> NDArray[np.int64]:
+        """Indices of the prompts of a round."""
+        everything = np.arange(len(self.prompts))
+        if self.rounds == 1:
+            return everything
+        mixed = np.random.default_rng([self.seed, ROUNDS_STREAM]).permutation(everything)
+        return np.array_split(mixed, self.rounds)[current]
 
 
 class From(Sampler[int]):

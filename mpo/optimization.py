@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,11 +55,19 @@ def build_optimizer(
 
 
 def build_schedule(
-    settings: OptimizerSettings, optimizer: torch.optim.Optimizer, total_steps: int
+    settings: OptimizerSettings,
+    optimizer: torch.optim.Optimizer,
+    total_steps: int,
+    share_done: Callable[[], float] | None = None,
 ) -> LambdaLR:
-    """The learning rate's factor by optimizer step, the same for every group."""
+    """The learning rate's factor by optimizer step, the same for every group.
+
+    `share_done` says how much of the run is over where its number of steps is not known ahead.
+    """
 
     def factor(step: int) -> float:
+        if share_done is not None and step >= settings.warmup_steps:
+            step = max(settings.warmup_steps, round(share_done() * total_steps))
         return learning_rate_factor(step, total_steps, settings.warmup_steps, settings.schedule)
 
     return LambdaLR(optimizer, factor)

@@ -116,7 +116,11 @@ def _folded(text: str) -> str:
     return folded.rstrip(" .?!") or folded
 
 
-def _corpus_texts() -> list[str]:
+def corpus_dialogues() -> list[list[str]]:
+    """The English dialogues of chatterbot-corpus, each a list of utterances, in its order.
+
+    Raises PromptFileError when the package is not installed.
+    """
     spec = importlib.util.find_spec("chatterbot_corpus")
     if spec is None or not spec.submodule_search_locations:
         raise PromptFileError(
@@ -124,17 +128,26 @@ def _corpus_texts() -> list[str]:
         )
     import yaml
 
-    texts = []
+    dialogues = []
     folder = Path(spec.submodule_search_locations[0]) / "data" / "english"
     for file in sorted(folder.glob("*.yml")):
         for dialogue in yaml.safe_load(file.read_text(encoding="utf-8"))["conversations"]:
             # One of the 2,026 dialogues of version 1.3.3 is a mapping by a slip of quoting; it has
             # no first utterance.
             if isinstance(dialogue, list) and dialogue and isinstance(dialogue[0], str):
-                text = " ".join(dialogue[0].split())
-                if 0 < len(text) <= MAX_CORPUS_LENGTH:
-                    texts.append(text)
-    return texts
+                dialogues.append(dialogue)
+    return dialogues
+
+
+def corpus_prompt(utterance: str) -> str | None:
+    """The prompt that an utterance of the corpus makes, None where it is blank or too long."""
+    text = " ".join(utterance.split())
+    return text if 0 < len(text) <= MAX_CORPUS_LENGTH else None
+
+
+def _corpus_texts() -> list[str]:
+    texts = (corpus_prompt(dialogue[0]) for dialogue in corpus_dialogues())
+    return [text for text in texts if text is not None]
 
 
 def _file_texts(file: Path) -> list[str]:
@@ -150,7 +163,7 @@ def _file_texts(file: Path) -> list[str]:
         )
     problems = []
     for number, entry in entries:
-        if complaint := _complaint(entry):
+        if complaint := text_complaint(entry):
             problems.append(f"{'row' if suffix == '.parquet' else 'line'} {number}: {complaint}")
     if not entries:
         problems.append("it holds no prompts; at least one is needed")
@@ -159,48 +172,56 @@ def _file_texts(file: Path) -> list[str]:
     return [str(entry) for _, entry in entries]
 
 
-class _Unreadable(NamedTuple):
+class Unreadable(NamedTuple):
+    """What stands in the place of an entry that could not be read."""
+
     complaint: str
 
 
-def _complaint(entry: object) -> str:
-    if isinstance(entry, _Unreadable):
+def text_complaint(entry: object, name: str = "a prompt") -> str:
+    """What is wrong with a text; empty when it can be used."""
+    if isinstance(entry, Unreadable):
         return entry.complaint
     if not isinstance(entry, str):
         given = json.dumps(entry, default=repr)[:80]
-        return f"got {given} of type {type(entry).__name__}; a prompt must be text"
+        return f"got {given} of type {type(entry).__name__}; {name} must be text"
     if not entry.strip():
-        return f"got {entry[:20]!r}; a prompt must not be empty"
+        return f"got {entry[:20]!r}; {name} must not be empty"
     # Cs: a lone surrogate, which JSON can spell but UTF-8 cannot.
     if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n\r" for c in entry):
-        return f"got {entry[:40]!r}; a prompt must be text without control characters"
+        return f"got {entry[:40]!r}; {name} must be text without control characters"
     return ""
 
 
 def _line_entries(file: Path) -> Iterator[tuple[int, object]]:
+    for number, line in text_lines(file):
+        parsed = isinstance(line, str) and file.suffix.lower() == ".jsonl"
+        yield number, _json_entry(str(line)) if parsed else line
+
+
+def text_lines(file: Path) -> Iterator[tuple[int, str | Unreadable]]:
+    """The lines of a UTF-8 file with their numbers, without their ends."""
     lines = file.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     # The line break that ends the last line does not begin another.
     if lines[-1] == b"":
         lines.pop()
     for number, raw in enumerate(lines, start=1):
         try:
-            line = raw.decode("utf-8").removesuffix("\r")
+            yield number, raw.decode("utf-8").removesuffix("\r")
         except UnicodeDecodeError:
-            yield number, _Unreadable(f"got bytes {raw[:40]!r}; a prompt must be UTF-8 text")
-            continue
-        yield number, _json_entry(line) if file.suffix.lower() == ".jsonl" else line
+            yield number, Unreadable(f"got bytes {raw[:40]!r}; each line must be UTF-8 text")
 
 
 def _json_entry(line: str) -> object:
     wanted = 'an object with a text field "prompt" or "text"'
     if not line.strip():
-        return _Unreadable(f"got an empty line; each line must be {wanted}")
+        return Unreadable(f"got an empty line; each line must be {wanted}")
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return _Unreadable(f"got {line[:40]!r}, which is not JSON ({error}); want {wanted}")
+        return Unreadable(f"got {line[:40]!r}, which is not JSON ({error}); want {wanted}")
     if not isinstance(record, dict) or not any(field in record for field in FIELDS):
-        return _Unreadable(f"got {line[:80]!r}; each line must be {wanted}")
+        return Unreadable(f"got {line[:80]!r}; each line must be {wanted}")
     return next(record[field] for field in FIELDS if field in record)
 
 

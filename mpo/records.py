@@ -6,6 +6,8 @@ tokens, V vocabulary, D hidden width.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -74,11 +76,15 @@ class Rollout(NamedTuple):
     greedy_wins: Tensor | None
     """(B, k) float64: P(greedy response ≻ y′_j | x), where the objective needs it."""
     judge_calls: int
-    """Unordered pairs that were judged, the greedy response's included."""
+    """Unordered pairs that were judged, the greedy response's included, and responses scored."""
     samples: int
     """Responses generated."""
     tokens: int
     """Response tokens generated."""
+    rewards: Tensor | None = None
+    """(B, n) float64: r(x, y_i) of a reward model, where the objective needs it."""
+    state: Mapping[str, float] = MappingProxyType({})
+    """The numbers of an adaptive objective at this iteration."""
 
 
 class Scores(NamedTuple):
@@ -98,6 +104,8 @@ class Scores(NamedTuple):
     """(B, n, T) the critic's, where the objective needs them."""
     total_prompts: int
     """Prompts of the whole iteration, over micro-batches and ranks: what losses divide by."""
+    demonstrations: Tensor | None = None
+    """(B,): mean log π_θ of the tokens of each prompt's demonstration, where they are needed."""
 
 
 class Weighted(NamedTuple):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mpo.clock import PhaseClock
-from mpo.judges.protocol import Judge, judge_pairs
+from mpo.judges.protocol import Judge, RewardFunction, ask_rewards, judge_pairs
 from mpo.objectives.protocol import Needs, compared_pairs
 from mpo.policy import Policy
 from mpo.records import Prompts, Responses, Rollout
@@ -45,17 +45,21 @@ def collect(
     policy: Policy,
     opponent: Policy | None,
     judge: Judge,
+    reward: RewardFunction | None,
     needs: Needs,
     prompts: Prompts,
     settings: SamplingSettings,
     iteration: int,
     iterations: int,
+    state: Mapping[str, float],
     clock: PhaseClock,
 ) -> Rollout:
     """Sample and judge iteration `iteration` of `iterations`.
 
-    The policy's samples, its greedy response and, where the opponent is π_k, the opponent's
-    samples come from one decoding pass. `opponent` is the snapshot's model where there is one.
+    The samples of `policy` (π_k, or the magnet where the objective wants its samples), its greedy
+    response and, where the opponent is π_k, the opponent's samples come from one decoding pass.
+    `opponent` is the snapshot's model where there is one, `reward` the reward model where one is
+    needed, `state` the numbers of an adaptive objective.
     """
     n, k = needs.responses, needs.opponent_responses
     own_draws = n if opponent is not None else n + k
@@ -99,6 +103,10 @@ def collect(
             greedy_wins = judge_pairs(judge, prompts.texts, greedy_texts, other_texts, met, False)
             greedy_wins = greedy_wins[:, 0]
             calls += met.numel()
+        rewards = None
+        if needs.rewards and reward is not None:
+            rewards = _on(ask_rewards(reward, prompts.texts, texts), policy)
+            calls += rewards.numel()
     return Rollout(
         iteration,
         iterations,
@@ -113,6 +121,8 @@ def collect(
         calls,
         sum(part.lengths.numel() for part in generated),
         sum(int(part.lengths.sum()) for part in generated),
+        rewards,
+        state,
     )
 
 

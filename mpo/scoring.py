@@ -38,6 +38,8 @@ class Part(NamedTuple):
     """Hidden states that enter the first moving block, shared by every model."""
     frozen: dict[str, FrozenScores]
     """Frozen models by name, at the N tokens."""
+    demonstrated: Part | None = None
+    """The demonstrations beside these prompts, laid out likewise."""
 
 
 def prompts_slice(prompts: Prompts, part: slice) -> Prompts:
@@ -80,6 +82,11 @@ def frozen_head(head: Head) -> Head:
     return head._replace(weight=head.weight.detach().clone(), bias=bias)
 
 
+def mean_logprobs(logprobs: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the tokens of each response's log-probabilities (N,): (b,), mask (b, 1, T)."""
+    return _dense(logprobs, mask).sum((1, 2)) / mask.sum((1, 2))
+
+
 def with_behaviour(part: Part, hidden: Tensor, head: Head, scored: TokenScores) -> Part:
     """The part with π_k among its frozen models, from its scores at θ = θ_k; hidden is (N, D)."""
     kept = FrozenScores(
@@ -95,6 +102,7 @@ def scores_of(
     needs: Needs,
     total_prompts: int,
     values: Tensor | None,
+    demonstrations: Tensor | None,
 ) -> Scores:
     """Token scores (N,) set into (b, n, T), zero where the mask is False.
 
@@ -109,8 +117,9 @@ def scores_of(
         {name: dense.get(name, zero) for name in needs.kl_to},
         {name: _dense(part.frozen[name].logprobs, part.mask) for name in needs.logprobs_of},
         part.mask,
-        values,
+        None if values is None else values.masked_fill(~part.mask, 0.0),
         total_prompts,
+        demonstrations,
     )
 
 
@@ -122,8 +131,9 @@ def detached(scores: Scores) -> Scores:
         {name: kl.detach() for name, kl in scores.kl.items()},
         scores.other_logprobs,
         scores.mask,
-        None if scores.values is None else scores.values.detach(),
+        _detached(scores.values),
         scores.total_prompts,
+        _detached(scores.demonstrations),
     )
 
 
@@ -133,6 +143,7 @@ def joined(parts: list[Scores]) -> Scores:
     if len(parts) == 1:
         return first
     values = [part.values for part in parts if part.values is not None]
+    shown = [part.demonstrations for part in parts if part.demonstrations is not None]
     return Scores(
         torch.cat([part.logprobs for part in parts]),
         torch.cat([part.entropy for part in parts]),
@@ -144,7 +155,12 @@ def joined(parts: list[Scores]) -> Scores:
         torch.cat([part.mask for part in parts]),
         torch.cat(values) if values else None,
         first.total_prompts,
+        torch.cat(shown) if shown else None,
     )
+
+
+def _detached(values: Tensor | None) -> Tensor | None:
+    return None if values is None else values.detach()
 
 
 def _dense(values: Tensor, mask: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from mpo.objectives.protocol import MAGNET, REFERENCE, Needs
 from mpo.policy import Policy
 
 OPPONENT = "opponent"
-NEVER = 0
+NEVER, EACH_ROUND = 0, -1
+"""Intervals that are no number of iterations."""
 
 
 class Snapshots(nn.Module):
@@ -20,7 +21,8 @@ class Snapshots(nn.Module):
 
     def __init__(self, policy: Policy, needs: Needs):
         super().__init__()
-        self.intervals = {REFERENCE: NEVER, MAGNET: needs.magnet_interval or NEVER}
+        magnet = EACH_ROUND if needs.magnet_follows_rounds else needs.magnet_interval or NEVER
+        self.intervals = {REFERENCE: NEVER, MAGNET: magnet}
         if needs.opponent_responses and needs.opponent_is_snapshot:
             self.intervals[OPPONENT] = needs.opponent_interval or NEVER
         distinct = sorted(set(self.intervals.values()))
@@ -33,12 +35,14 @@ class Snapshots(nn.Module):
         assert isinstance(copy, Policy)
         return copy
 
-    def refresh(self, policy: Policy, iterations_done: int) -> list[str]:
+    def refresh(self, policy: Policy, iterations_done: int, round_ended: bool) -> list[str]:
         """Move the copies that are due after `iterations_done` iterations; names that moved.
 
         They take π_{k+1}, the policy after the iteration's inner steps (design, section 2).
         """
-        due = {each for each in self.intervals.values() if each and iterations_done % each == 0}
+        due = {each for each in self.intervals.values() if each > 0 and iterations_done % each == 0}
+        if round_ended and EACH_ROUND in self.intervals.values():
+            due.add(EACH_ROUND)
         for interval in due:
             copy = self.copies[str(interval)]
             assert isinstance(copy, Policy)

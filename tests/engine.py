@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from mpo.data import Iterations, PromptDataModule, PromptSet
+from mpo.demonstrations import Demonstrations
 from mpo.games.enumerable_lm import EnumerableGame
 from mpo.games.zoo import make_game
 from mpo.judges.matrix import MatrixGameJudge
@@ -66,6 +67,10 @@ def tiny_module(
     policy: Policy | None = None,
     judge: Any = None,
     critic: nn.Module | None = None,
+    reward: Any = None,
+    demonstrations: Demonstrations | None = None,
+    rounds: int = 1,
+    token_budget: int | None = None,
     iterations: int = 4,
     seed: int = 0,
     micro_prompts: int | None = None,
@@ -80,6 +85,8 @@ def tiny_module(
         micro_prompts=micro_prompts,
         logits_chunk=logits_chunk,
         step_kl_every=step_kl_every,
+        rounds=rounds,
+        token_budget=token_budget,
     )
     return AlignmentModule(
         tiny_policy(game) if policy is None else policy,
@@ -88,6 +95,8 @@ def tiny_module(
         SamplingSettings(seed, game.max_tokens, (game.eos,), game.text),
         settings,
         critic,
+        reward,
+        demonstrations,
     )
 
 

@@ -28,6 +28,33 @@ class TableJudge(Protocol):
         ...
 
 
+class RewardFunction(Protocol):
+    """A scalar reward r(x, y), such as a Bradley-Terry reward model's."""
+
+    def rewards(self, prompts: Sequence[str], responses: Sequence[Sequence[str]]) -> Tensor:
+        """r(x, y_i): (B, n) float64 for B prompts with n responses each."""
+        ...
+
+
+def ask_rewards(
+    reward: RewardFunction, prompts: Sequence[str], responses: Sequence[Sequence[str]]
+) -> Tensor:
+    """Rewards of B × n responses: (B, n) float64. Raises ValueError when they are not finite."""
+    rewards = torch.as_tensor(reward.rewards(prompts, responses)).to(torch.float64)
+    wanted = (len(responses), len(responses[0]))
+    if tuple(rewards.shape) != wanted:
+        raise ValueError(
+            f"reward: got rewards of shape {tuple(rewards.shape)}, allowed is {wanted}"
+        )
+    if not torch.isfinite(rewards).all():
+        x, i = (~torch.isfinite(rewards)).nonzero()[0].tolist()
+        raise ValueError(
+            f"reward: got {rewards[x, i].item()!r} for the response {responses[x][i]!r}, allowed "
+            "is a finite number"
+        )
+    return rewards
+
+
 def judge_pairs(
     judge: Judge,
     prompts: Sequence[str],
@@ -42,6 +69,8 @@ def judge_pairs(
     the other order is its complement. Raises ValueError when the judge's answers are not
     probabilities, or not one a pair.
     """
+    if not compared.any():
+        return torch.full(compared.shape, 0.5, dtype=torch.float64)
     if isinstance(judge, TableJudge):
         wins = judge.win_matrix(prompts, a, b).to(torch.float64)
         _check_shape("win_matrix", wins, tuple(compared.shape))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,6 +25,12 @@ class Needs(NamedTuple):
     """The separate opponent is a snapshot, refreshed every `opponent_interval`; else π_k."""
     all_pairs: bool = False
     """Compare every pair; else response i with opponent i, or 2i with 2i + 1."""
+    judged: bool = True
+    """Pairs of responses are compared by the judge; False: none is."""
+    rewards: bool = False
+    """A reward model scores each trained response."""
+    samples_from_magnet: bool = False
+    """The trained responses are samples of the magnet, not of π_k."""
     greedy: bool = False
     """Also a greedy response of π_k, compared with every opponent's response."""
     kl_to: tuple[str, ...] = ()
@@ -32,10 +39,14 @@ class Needs(NamedTuple):
     """Frozen models whose token log-probabilities are scored."""
     values: bool = False
     """A critic's value at each token."""
+    demonstrations: bool = False
+    """Log-probabilities of a demonstrated response to each prompt."""
     inner_steps: int = 1
     """Optimizer steps on one rollout."""
     magnet_interval: int | None = None
     """Iterations between the magnet's moves; None: never."""
+    magnet_follows_rounds: bool = False
+    """The magnet moves at the end of each round instead, whatever `magnet_interval` says."""
     opponent_interval: int | None = None
     """Iterations between the opponent's moves; None: never."""
 
@@ -71,6 +82,24 @@ class Objective(Protocol[TargetsT]):
         ...
 
 
+@runtime_checkable
+class AdaptiveObjective(Protocol):
+    """An objective with numbers that change from iteration to iteration, such as a coefficient.
+
+    The engine keeps them, in checkpoints too, and hands them to `targets` as `rollout.state`.
+    """
+
+    def initial_state(self) -> dict[str, float]:
+        """The numbers of the first iteration."""
+        ...
+
+    def next_state(
+        self, state: Mapping[str, float], logged: Mapping[str, float]
+    ) -> dict[str, float]:
+        """The numbers of the next iteration, from what this one logged."""
+        ...
+
+
 def targets_slice(targets: Any, prompts: slice) -> Any:
     """The targets of some of the prompts: the same NamedTuple, its tensors cut along axis 0."""
     return type(targets)(*(part[prompts] for part in targets))
@@ -79,7 +108,9 @@ def targets_slice(targets: Any, prompts: slice) -> Any:
 def compared_pairs(needs: Needs, batch: int) -> Tensor:
     """Which pairs are judged: (B, n, k) bool, k = n when the policy's own samples meet."""
     n = needs.responses
-    if needs.opponent_responses:
+    if not needs.judged:
+        pairs = torch.zeros(n, n)
+    elif needs.opponent_responses:
         k = needs.opponent_responses
         pairs = torch.ones(n, k) if needs.all_pairs else torch.eye(n, k)
     elif needs.all_pairs:
@@ -88,3 +119,16 @@ def compared_pairs(needs: Needs, batch: int) -> Tensor:
         partner = torch.arange(n) ^ 1
         pairs = torch.nn.functional.one_hot(partner, n)
     return pairs.bool().expand(batch, *pairs.shape)
+
+
+def samples_a_prompt(needs: Needs) -> int:
+    """Responses generated for one prompt in one iteration."""
+    return needs.responses + needs.opponent_responses + needs.greedy
+
+
+def judge_calls_a_prompt(needs: Needs) -> int:
+    """Unordered pairs judged and responses scored by a reward model, for one prompt."""
+    pairs = int(compared_pairs(needs, 1).sum())
+    greedy = (needs.opponent_responses or needs.responses) if needs.greedy else 0
+    scored = needs.responses if needs.rewards else 0
+    return (pairs if needs.opponent_responses else pairs // 2) + greedy + scored
