@@ -119,7 +119,10 @@ def weighted_gradient(
         kl={name: kl.detach().requires_grad_() for name, kl in scores.kl.items()},
     )
     loss, _ = objective.loss(leaves, targets)
-    inner = torch.autograd.grad(loss, [leaves.logprobs, *leaves.kl.values()])
+    # A KL that a method only logs has no gradient: zeros.
+    inner = torch.autograd.grad(
+        loss, [leaves.logprobs, *leaves.kl.values()], allow_unused=True, materialize_grads=True
+    )
     scale = weights[:, None, None] * scores.total_prompts
     parts = torch.autograd.grad(
         [scores.logprobs, *scores.kl.values()],

@@ -113,6 +113,15 @@ class EnumerableGame:
         return tuple(self.text(row) for row in self.responses.tolist())
 
     @cached_property
+    def framed_prompts(self) -> tuple[tuple[int, ...], ...]:
+        """X prompts as a model reads them: EOS, the symbols, EOS, as a chat template frames them.
+
+        Without the frame prompt (3,) with the response (1,) would be prompt (3, 1), and attention
+        over equal symbols cannot count them: no model could answer each prompt by itself.
+        """
+        return tuple((self.eos, *prompt, self.eos) for prompt in self.prompts)
+
+    @cached_property
     def prompt_texts(self) -> tuple[str, ...]:
         """X distinct texts, in the order of ``prompts``."""
         return tuple(self.text(prompt) for prompt in self.prompts)

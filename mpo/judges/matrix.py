@@ -1,4 +1,4 @@
-"""The judge of a game: win probabilities looked up in its preference matrix."""
+"""The judge of a game and its reward model: numbers looked up by text in the game's tables."""
 
 from __future__ import annotations
 
@@ -52,17 +52,54 @@ class MatrixGameJudge:
                 "allowed: equally many"
             )
         rows = _look_up("prompts", self._prompts, prompts)
-        first, second = self._table("a", a), self._table("b", b)
+        first, second = _table("a", self._responses, a), _table("b", self._responses, b)
         return self._preferences[rows[:, None, None], first[:, :, None], second[:, None, :]]
 
-    def _table(self, field: str, texts: Sequence[Sequence[str]]) -> Tensor:
-        lengths = {len(row) for row in texts}
-        if len(lengths) > 1:
+
+class MatrixGameReward:
+    """r(x, y) of an ``EnumerableGame``, by the texts of x and y.
+
+    Args:
+        game: the game.
+        rewards: (X, R), in the order of the game's prompts and responses, for example its
+            ``population_reward``.
+
+    Raises:
+        ValueError: ``rewards`` has another shape.
+    """
+
+    def __init__(self, game: EnumerableGame, rewards: Tensor) -> None:
+        shape = (len(game.prompts), game.num_responses)
+        if tuple(rewards.shape) != shape:
+            raise ValueError(f"rewards: got shape {tuple(rewards.shape)}, allowed: {shape}")
+        self._rewards = rewards.to(torch.float64)
+        self._prompts = {text: index for index, text in enumerate(game.prompt_texts)}
+        self._responses = {text: index for index, text in enumerate(game.texts)}
+
+    def rewards(self, prompts: Sequence[str], responses: Sequence[Sequence[str]]) -> Tensor:
+        """(B, n) float64: r(x_i, responses[i][j]).
+
+        Raises:
+            ValueError: the two differ in length, a row's length differs from the first's, or a
+                text isn't of this game.
+        """
+        if len(prompts) != len(responses):
             raise ValueError(
-                f"{field}: got rows of {sorted(lengths)} responses, allowed: equally many a row"
+                f"prompts, responses: got {len(prompts)} and {len(responses)} rows, "
+                "allowed: equally many"
             )
-        flat = _look_up(field, self._responses, [text for row in texts for text in row])
-        return flat.reshape(len(texts), lengths.pop() if lengths else 0)
+        rows = _look_up("prompts", self._prompts, prompts)
+        return self._rewards[rows[:, None], _table("responses", self._responses, responses)]
+
+
+def _table(field: str, table: dict[str, int], texts: Sequence[Sequence[str]]) -> Tensor:
+    lengths = {len(row) for row in texts}
+    if len(lengths) > 1:
+        raise ValueError(
+            f"{field}: got rows of {sorted(lengths)} responses, allowed: equally many a row"
+        )
+    flat = _look_up(field, table, [text for row in texts for text in row])
+    return flat.reshape(len(texts), lengths.pop() if lengths else 0)
 
 
 def _look_up(field: str, table: dict[str, int], texts: Sequence[str]) -> Tensor:

@@ -147,3 +147,17 @@ def test_wrong_next_token_shape_is_named() -> None:
 def test_bad_fields_are_named(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(game_of(5, 3), **changes)
+
+
+def test_framed_prompts_keep_prompts_and_responses_apart() -> None:
+    """No prompt with a response reads as another prompt with another response."""
+    for seed in range(5):
+        game = make_game("smooth", seed, symbols=3, max_tokens=2, prompts=6)
+        read = [
+            (*prompt, *response[:length])
+            for prompt in game.framed_prompts
+            for response, length in zip(
+                game.responses.tolist(), game.lengths.tolist(), strict=True
+            )
+        ]
+        assert len(set(map(tuple, read))) == len(read)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mpo.games.zoo import make_game
-from mpo.judges.matrix import MatrixGameJudge
+from mpo.judges.matrix import MatrixGameJudge, MatrixGameReward
 
 
 def test_win_prob_is_the_matrix_entry() -> None:
@@ -64,3 +64,33 @@ def test_unknown_texts_and_uneven_lists_are_named() -> None:
         judge.win_matrix([prompt], [["0"]], [])
     with pytest.raises(ValueError, match=r"a: got rows of \[1, 2\] responses"):
         judge.win_matrix([prompt, prompt], [["0"], ["0", "1"]], [["0"], ["1"]])
+
+
+def test_rewards_are_looked_up_by_text() -> None:
+    game = make_game("bradley_terry", 0)
+    table = torch.arange(3.0 * game.num_responses).reshape(3, -1)
+    reward = MatrixGameReward(game, table)
+    prompts = [game.prompt_texts[2], game.prompt_texts[0]]
+    got = reward.rewards(prompts, [["", "4 4"], ["1 2 3", "0"]])
+    assert got.dtype == torch.float64
+    # The numbers of the texts are those by hand above.
+    assert got.tolist() == [
+        [float(table[2, 0]), float(table[2, 30])],
+        [float(table[0, 69]), float(table[0, 1])],
+    ]
+    assert tuple(reward.rewards([], []).shape) == (0, 0)
+
+
+def test_rewards_of_another_game_are_refused() -> None:
+    game = make_game("bradley_terry", 0)
+    with pytest.raises(ValueError, match=r"rewards: got shape \(2, 156\), allowed: \(3, 156\)"):
+        MatrixGameReward(game, torch.zeros(2, 156))
+    reward, prompt = MatrixGameReward(game, torch.zeros(3, 156)), game.prompt_texts[0]
+    with pytest.raises(ValueError, match="responses: got '7'"):
+        reward.rewards([prompt], [["0", "7"]])
+    with pytest.raises(ValueError, match="prompts: got 'hello'"):
+        reward.rewards(["hello"], [["0"]])
+    with pytest.raises(ValueError, match="got 2 and 1 rows"):
+        reward.rewards([prompt, prompt], [["0"]])
+    with pytest.raises(ValueError, match=r"responses: got rows of \[1, 2\] responses"):
+        reward.rewards([prompt, prompt], [["0"], ["0", "1"]])

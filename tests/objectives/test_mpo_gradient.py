@@ -2,62 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 import torch
-from torch import Tensor
 
 from mpo.objectives.mpo import MPO
 from mpo.objectives.protocol import BEHAVIOUR, MAGNET, compared_pairs
 from mpo.policy import Policy
-from tests.enumerated_scores import (
-    at_start,
-    detached,
-    engine_scores,
-    outcomes,
-    rollout_of,
-    weighted_gradient,
-)
-from tests.kl_oracles import flat_gradient, kl_by_token, log_probs, token_log_probs
-from tests.oracles import all_responses, random_policy, random_preferences
-from tests.tiny_llama import every_response, frozen_twin, prompts_of, responses_of, tiny_llama
+from tests.enumerated_scores import detached, engine_scores, outcomes, rollout_of
+from tests.kl_oracles import flat_gradient, kl_by_token, token_log_probs
+from tests.objectives.enumerated_game import Game
+from tests.oracles import random_policy
+from tests.tiny_llama import frozen_twin, prompts_of, responses_of, tiny_llama
 
-PROMPT = [1, 0]
-MAX_TOKENS = 2
 CLOSE = {"rtol": 1e-8, "atol": 1e-11}
-
-
-class Game:
-    """A prompt's responses over `symbols`, their preferences, and a policy that is scored."""
-
-    def __init__(self, symbols: int):
-        self.responses = all_responses(symbols, MAX_TOKENS)
-        self.wins = torch.from_numpy(random_preferences(len(self.responses), seed=4))
-        self.policy = Policy(tiny_llama(symbols + 1), 1)
-        self.parameters = [p for _, p in self.policy.moving_parameters()]
-        magnet = frozen_twin(self.policy, seed=1)
-        prompts, every = prompts_of([PROMPT]), every_response(1, symbols, MAX_TOKENS)
-        self.scores = at_start(self.policy, magnet, prompts, every)
-        self.probs = log_probs(self.policy.model, PROMPT, self.responses).exp()
-
-    def joint(self, *each: Tensor) -> tuple[Tensor, Tensor]:
-        """All outcomes of independent draws from (R,) distributions: (B, draws), and their (B,)."""
-        size = len(self.responses)
-        index = torch.tensor(list(itertools.product(range(size), repeat=len(each))))
-        weights = torch.stack([p[index[:, i]] for i, p in enumerate(each)]).prod(0)
-        return index, weights
-
-    def gradient(
-        self, method: MPO, mine: Tensor, others: Tensor, weights: Tensor, greedy: int | None = None
-    ) -> Tensor:
-        """The loss's expected gradient over outcomes: mine (B, n) against others (B, k)."""
-        wins = self.wins[mine[:, :, None], others[:, None, :]]
-        compared = compared_pairs(method.needs(), len(mine))
-        scores = outcomes(self.scores, mine)
-        best = None if greedy is None else self.wins[greedy][others]
-        targets = method.targets(rollout_of(wins, compared, best), detached(scores))
-        return weighted_gradient(method, targets, scores, weights, self.parameters)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -27,6 +29,9 @@ def fields_of(problems: list[str]) -> list[str]:
         {"responses": 3, "pairs": "all", "baseline": "rloo"},
         {"responses": 4, "pairs": "disjoint", "baseline": "rloo"},
         {"responses": 2, "pairs": "all", "baseline": "remax", "kl_gradient": "per_token"},
+        {"proximal": "clip", "clip_range": 0.01},
+        {"self_play": False, "symmetric": False, "opponent": "policy"},
+        {"self_play": False, **SEPARATE, "opponent_interval": 3},
     ],
     ids=str,
 )
@@ -59,6 +64,10 @@ def test_valid_values(fields: dict[str, object]) -> None:
         ("baseline", "mean"),
         ("pairs", "some"),
         ("kl_gradient", "k3"),
+        ("proximal", "trust"),
+        ("clip_range", 0.0),
+        ("clip_range", 1.0),
+        ("clip_range", float("nan")),
         ("responses", 1),
         ("responses", 0),
     ],
@@ -72,6 +81,7 @@ def test_a_bad_value_is_named_with_what_was_given(field: str, value: object) -> 
     "fields, named",
     [
         ({"opponent": "snapshot"}, "symmetric"),
+        ({"self_play": False}, "symmetric"),
         ({"pairs": "disjoint", "responses": 3}, "responses"),
         ({**SEPARATE, "responses": 0}, "responses"),
         ({"pairs": "all", "responses": 2, "baseline": "rloo"}, "baseline"),
@@ -96,16 +106,17 @@ def test_all_problems_come_at_once() -> None:
         "opponent": "x",
         "opponent_interval": 0,
         "inner_steps": 0,
-        "reward": "x",
         "baseline": "x",
         "pairs": "x",
-        "kl_gradient": "x",
         "responses": 0,
+        "proximal": "x",
+        "clip_range": 0.0,
+        "reward": "x",
+        "kl_gradient": "x",
+        "self_play": False,
     }
-    assert fields_of(MPO(**bad).problems()) == [
-        *[name for name in bad if name not in ("responses",)],
-        "responses",
-    ]
+    named = ["symmetric" if name == "self_play" else name for name in bad]
+    assert fields_of(MPO(**bad).problems()) == named
 
 
 def test_the_smallest_rloo_has_a_baseline_and_a_smaller_one_has_not() -> None:
@@ -158,6 +169,8 @@ def test_needs_of_the_paper() -> None:
         ({**SEPARATE, "opponent_interval": 3}, 4, True, 3),
         ({**SEPARATE, "magnet_interval": None}, 4, True, None),
         ({**SEPARATE, "magnet_interval": None, "opponent_interval": 2}, 4, True, 2),
+        ({"self_play": False, "symmetric": False}, 4, True, None),
+        ({"self_play": False, **SEPARATE, "opponent_interval": 2}, 4, True, None),
     ],
     ids=str,
 )
@@ -168,6 +181,18 @@ def test_needs_of_the_opponent(
     assert needs.opponent_responses == opponents
     assert needs.opponent_is_snapshot is snapshot
     assert needs.opponent_interval == interval
+
+
+def test_needs_without_self_play_differ_in_who_moves_and_in_nothing_else() -> None:
+    method = MPO(symmetric=False, opponent_interval=3, baseline="remax", pairs="disjoint")
+    alone = replace(method, self_play=False).needs()
+    assert alone.magnet_interval is None
+    still = {"opponent_is_snapshot": True, "magnet_interval": None, "opponent_interval": None}
+    assert alone == method.needs()._replace(**still) != method.needs()
+
+
+def test_clipping_needs_the_same_as_the_kl() -> None:
+    assert MPO(proximal="clip").needs() == MPO().needs()
 
 
 @pytest.mark.parametrize(
