@@ -19,10 +19,13 @@ from benchmarks.language_rows import language_rows
 from benchmarks.plan_results import PlanResults, read_plan
 from benchmarks.render import blocks_text, render
 from benchmarks.rows import to_frame
+from benchmarks.trials import trial_rows, write_best
 
 
 def aggregate(folder: Path, panel: PanelMaker | None = None) -> pd.DataFrame:
-    """Write table.csv, all that is rendered from it and TensorBoard's part; returns the table.
+    """Write table.csv, all that is rendered from it, and TensorBoard's part; returns the table.
+
+    A plan of `tune` also gets best.yaml.
 
     panel makes the judge of the language tasks' contests (default: the plan's, the annotator
     panel); it is called only when a contest is not yet in the folder. Raises PlanError
@@ -31,6 +34,7 @@ def aggregate(folder: Path, panel: PanelMaker | None = None) -> pd.DataFrame:
     results = read_plan(folder)
     table = collect(results, panel)
     write_text(folder / "table.csv", table.to_csv(index=False))
+    write_best(folder, table, results)
     render(folder)
     # Imported here because torch is slow to import and table_so_far has no need of it.
     from benchmarks.tensorboard_export import write_figures_to_tensorboard
@@ -46,13 +50,14 @@ def collect(results: PlanResults, panel: PanelMaker | None = None) -> pd.DataFra
     for task in results.tasks():
         if task != EXACT:
             rows += language_rows(results, task, maker)
-    return to_frame(rows)
+    return to_frame(rows + trial_rows(results, rows))
 
 
 def table_so_far(folder: Path) -> str:
     """The exact task's table of the runs that are done, as text for a terminal; writes nothing."""
     results = read_plan(folder)
-    return blocks_text(to_frame(exact_rows(results)), results)
+    rows = exact_rows(results)
+    return blocks_text(to_frame(rows + trial_rows(results, rows)), results)
 
 
 def annotator_panel() -> Panel:

@@ -14,7 +14,9 @@ from benchmarks.plan_folder import folder_problems, read_plan_file
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: all runs have results; some failed; nothing was run; Ctrl-C or SIGTERM."""
 
-RESUME, AGGREGATE = "resume", "aggregate"
+RESUME, AGGREGATE, STAGE = "resume", "aggregate", "stage"
+"""First words of a command that makes no plan."""
+
 HELP, LIST, DRY_RUN = FLAGS
 
 
@@ -38,6 +40,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _act(arguments: Sequence[str]) -> int:
+    if arguments[:1] and arguments[0] == STAGE:
+        from benchmarks.stages.command import stage
+
+        return stage(arguments[1:])
     if HELP in arguments or "-h" in arguments:
         return _print_help()
     if LIST in arguments:
@@ -136,8 +142,8 @@ def _changed_inputs(plan: Plan) -> list[str]:
     if problems := input_problems([flatten(config) for config in configs]):
         return problems
     return [
-        f"task.prompts: got {name!r}, whose content is not that of the plan any more; allowed is "
-        f"the file as it was, or a new plan in another folder"
+        f"inputs: got {name!r}, whose content is not that of the plan any more; allowed is what "
+        "it was, or a new plan in another folder"
         for name, digest in input_hashes(configs).items()
         if digest != plan["inputs"].get(name)
     ]

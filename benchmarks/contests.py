@@ -12,7 +12,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.atomic import write_text
 from benchmarks.plan_results import PlanResults, RunResult
+from benchmarks.round_rows import round_samples, rounds_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # Raise when the way of comparing changes: kept outcomes of another number are judged again.
 CONTEST_VERSION = 2
 WITHOUT = "brevity"
+SAMPLES = "samples.jsonl"
 
 Array = NDArray[np.float64]
 
@@ -51,23 +53,35 @@ class Panel(Protocol):
 PanelMaker = Callable[[], Panel]
 
 
-def responses_by_prompt(run: RunResult) -> dict[int, tuple[str, list[str]]]:
+class Match(NamedTuple):
+    """A run's responses, those of `file`, against another run's final ones.
+
+    round is 0 for the run's final responses, else the round that they are of.
+    """
+
+    run: RunResult
+    other: RunResult
+    round: int = 0
+    file: str = SAMPLES
+
+
+def responses_by_prompt(run: RunResult, file: str = SAMPLES) -> dict[int, tuple[str, list[str]]]:
     """The run's responses: prompt id -> (prompt, its responses in order)."""
-    samples = run.samples().sort_values(["prompt_id", "index"], kind="stable")
+    samples = run.samples(file).sort_values(["prompt_id", "index"], kind="stable")
     return {
         int(own["prompt_id"].iloc[0]): (str(own["prompt"].iloc[0]), own["response"].tolist())
         for _, own in samples.groupby("prompt_id", sort=True)
     }
 
 
-def contest(panel: Panel, run: RunResult, other: RunResult) -> pd.DataFrame:
-    """Win rates of run against other: a row a prompt.
+def contest(panel: Panel, run: RunResult, other: RunResult, file: str = SAMPLES) -> pd.DataFrame:
+    """Win rates of run (its samples in `file`) against other: a row a prompt.
 
     Columns prompt_id, total, without_brevity (where the panel has that annotator) and one for
     each annotator, each the mean over all cross pairs of the prompt's responses. Raises
     ValueError when the two runs answered different prompts.
     """
-    ours, theirs = responses_by_prompt(run), responses_by_prompt(other)
+    ours, theirs = responses_by_prompt(run, file), responses_by_prompt(other)
     if ours.keys() != theirs.keys():
         raise ValueError(
             f"samples.jsonl: {run.name} and {other.name} answered different prompts "
@@ -122,25 +136,30 @@ def preference_matrices(panel: Panel, pooled: dict[int, tuple[str, list[str]]]) 
 
 
 def contests(results: PlanResults, task: str, panel: PanelMaker) -> pd.DataFrame:
-    """All contests of a language task, kept in contests.csv; columns as `contest` and run, versus.
+    """All contests of a language task, kept in contests.csv.
 
-    Each trained run meets the initial policy's run and, of each pair to compare, the first
-    variant meets the second of the same seed. panel() is called only when something is missing.
+    Columns as `contest` and run, versus and round (0: the run's final responses). Each trained
+    run, and the policy of each of its rounds, meets the initial policy's run; of each pair to
+    compare, the first variant meets the second of the same seed. panel() is called only when
+    something is missing.
     """
     file = results.folder / "contests.csv"
     kept = _kept(file)
     frames = []
     judge: Panel | None = None
-    for run, other in _matches(results, task):
-        key = _key([run, other])
+    for match in _matches(results, task):
+        key = _key([match.run, match.other], match.file)
         known = kept[kept["key"] == key] if "key" in kept else kept
+        # Two matches of the same responses have one key.
+        known = known.drop_duplicates("prompt_id") if len(known) else known
         if known.empty:
             judge = judge or panel()
-            known = contest(judge, run, other)
+            known = contest(judge, match.run, match.other, match.file)
             known.insert(0, "key", key)
-        frames.append(known.assign(run=run.name, versus=other.name).dropna(axis=1, how="all"))
+        named = known.assign(run=match.run.name, versus=match.other.name, round=match.round)
+        frames.append(named.dropna(axis=1, how="all"))
     if not frames:
-        return pd.DataFrame(columns=["key", "prompt_id", "total", "run", "versus"])
+        return pd.DataFrame(columns=["key", "prompt_id", "total", "run", "versus", "round"])
     table = pd.concat(frames, ignore_index=True)
     write_text(file, table.to_csv(index=False))
     return table
@@ -185,25 +204,34 @@ def intransitivity(results: PlanResults, task: str, panel: PanelMaker) -> pd.Dat
     return table
 
 
-def _matches(results: PlanResults, task: str) -> list[tuple[RunResult, RunResult]]:
+def _matches(results: PlanResults, task: str) -> list[Match]:
     runs = results.done(task)
-    matches = [(run, initial) for initial in results.done(task, "initial") for run in runs]
+    matches = []
+    for initial in results.done(task, "initial"):
+        matches += [Match(run, initial) for run in runs]
+        matches += [
+            Match(run, initial, number, round_samples(run, number))
+            for run in runs
+            for number in rounds_of([run])
+        ]
     for first, second in results.pairs():
         rivals = {(run.group, run.seed): run for run in runs if run.variant == second}
         matches += [
-            (run, rivals[run.group, run.seed])
+            Match(run, rivals[run.group, run.seed])
             for run in runs
             if run.variant == first and (run.group, run.seed) in rivals
         ]
     return matches
 
 
-def _key(runs: Sequence[RunResult]) -> str:
-    """Hash of the runs' samples, their judge and this file's way of comparing."""
+def _key(runs: Sequence[RunResult], file: str = SAMPLES) -> str:
+    """Hash of the runs' samples (the first run's are those of `file`), their judge and this file's
+    way of comparing.
+    """
     digest = hashlib.sha256(f"version {CONTEST_VERSION}".encode())
-    for run in runs:
+    for position, run in enumerate(runs):
         digest.update(str(run.config["judge"]).encode())
-        digest.update((run.folder / "samples.jsonl").read_bytes())
+        digest.update((run.folder / (SAMPLES if position else file)).read_bytes())
     return digest.hexdigest()[:16]
 
 

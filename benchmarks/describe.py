@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from benchmarks.compose import EXECUTION_KEYS, GROUPS, PLAN_KEYS, available, flatten, read_conf
+from benchmarks.compose import (
+    CHOICE_KEYS,
+    EXECUTION_KEYS,
+    GROUPS,
+    PLAN_KEYS,
+    available,
+    read_conf,
+)
 from benchmarks.cost import plan_cost
 from benchmarks.plan import Execution, Plan, default_jobs
 from benchmarks.plan_folder import read_result
+from benchmarks.plan_text import budget_words, config_lines, trial_lines
 from benchmarks.progress import duration
 from benchmarks.schema import METHODS, SECTIONS, TASKS, Machine
 from benchmarks.settings_docs import Setting, class_settings, method_settings
 
 USAGE = """\
 python benchmarks/run.py ablation=NAME [task=NAME] [key=value …]   compare an ablation's variants
+python benchmarks/run.py experiment=NAME [methods=[A,B,…]] [size=quick] [key=value …]
+                                                  compare methods under one budget
 python benchmarks/run.py method=NAME [task=NAME] [key=value …]     run one method
+python benchmarks/run.py tune methods=[A,B,…] task=NAME [trials=N] try each method's settings
+python benchmarks/run.py stage sft|reward|preference [key=value …] train what self-play starts from
+                                                  or is judged by (stage --help lists its keys)
 python benchmarks/run.py resume DIR [jobs=N]      go on with a plan that was interrupted
 python benchmarks/run.py aggregate DIR…           make tables, figures and reports again
 python benchmarks/run.py --list                   what can be chosen
@@ -33,7 +46,7 @@ def help_text() -> str:
     """Usage, and every key with its meaning."""
     parts = [USAGE, f"\nExample: {EXAMPLE}", "\nFiles to choose from (--list says what they are):"]
     parts += [f"  {group}={' | '.join(available(group))}" for group in GROUPS]
-    parts += ["\nThe plan:", *_lines(PLAN_KEYS.items())]
+    parts += ["\nThe plan:", *_lines((CHOICE_KEYS | PLAN_KEYS).items())]
     parts += ["\nIts execution, which changes no number:", *_lines(EXECUTION_KEYS.items())]
     machine = [_entry("", setting) for setting in class_settings(Machine)]
     parts += ["\nThe machine:", *_lines(machine)]
@@ -59,11 +72,33 @@ def list_text() -> str:
         for name in available(group):
             about = read_conf(f"{group}/{name}").about
             parts.append(f"  {name}: {about.get('title', '')}")
-            if group == "ablation":
-                parts.append(f"      {about['question']}")
-                parts.append(f"      variants: {', '.join(about['variants'])}")
-                parts.append(f"      tasks: {', '.join(about['tasks'])}")
+            parts += [f"      {line}" for line in _about_lines(about)]
+    parts.append("tune task=")
+    for name in available("search"):
+        about = read_conf(f"search/{name}").about
+        parts.append(f"  {name}: {about['title']}")
+        for method, grid in about["grids"].items():
+            words = "; ".join(f"{key} {_listed(values)}" for key, values in grid.items())
+            parts.append(f"      {method}: {words}")
     return "\n".join(parts)
+
+
+def _about_lines(about: Mapping[str, Any]) -> list[str]:
+    """What an ablation or an experiment says of itself beside its title."""
+    lines = [about["question"]] if "question" in about else []
+    if "variants" in about:
+        lines.append(f"variants: {_listed(about['variants'])}")
+    if "methods" in about:
+        lines.append(f"methods: {_listed(about['methods'])}")
+    for task, methods in about.get("task_methods", {}).items():
+        lines.append(f"methods on {task}: {_listed(methods)}")
+    if "sizes" in about:
+        lines.append(f"sizes: full, {_listed(about['sizes'])}")
+    return lines + ([f"tasks: {_listed(about['tasks'])}"] if lines else [])
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
 
 
 def plan_text(plan: Plan, execution: Execution) -> str:
@@ -77,6 +112,8 @@ def plan_text(plan: Plan, execution: Execution) -> str:
         f"hash {plan['hash'][:12]}, commit {plan['commit'][:12]}"
         f"{', with changes' if plan['dirty'] else ''}, folder {execution.out}",
         f"{len(plan['runs'])} runs, {done} of them done already, {jobs} at a time",
+        f"size {plan['size']}, budget of a run: {budget_words(plan)}",
+        *trial_lines(plan),
     ]
     for task, cost in costs.items():
         runs = [run for run in plan["runs"] if run["task"] == task]
@@ -89,34 +126,11 @@ def plan_text(plan: Plan, execution: Execution) -> str:
             f"  groups: {', '.join(groups)}",
             f"  variants: {', '.join(variants)}",
             f"  seeds: {', '.join(map(str, seeds))}",
-            *_config_lines([flatten(run["config"]) for run in runs if run["role"] == "train"]),
+            *config_lines(plan, [run for run in runs if run["role"] == "train"]),
         ]
     parts += [f"\nIn all about {sum(costs.values()):.0f} CPU-seconds. Runs in their order:"]
     parts += [f"  {run['name']}" for run in plan["runs"]]
     return "\n".join(parts)
-
-
-def _config_lines(configs: list[dict[str, object]]) -> list[str]:
-    """The keys in which the variants differ, then the config that all runs share by section."""
-    keys = dict.fromkeys(key for config in configs for key in config)
-    varied = [key for key in keys if any(config[key] != configs[0][key] for config in configs)]
-    lines = []
-    for key in varied:
-        if key not in ("seed", "variant", "task.kind", "task.game_seed"):
-            by_variant = {str(config["variant"]): config[key] for config in configs}
-            words = ", ".join(f"{name} {_plain(value)}" for name, value in by_variant.items())
-            lines.append(f"  {key}: {words}")
-    sections: dict[str, list[str]] = {}
-    for key in keys:
-        if key not in varied:
-            words = f"{key}={_plain(configs[0][key])}"
-            sections.setdefault(key.rpartition(".")[0], []).append(words)
-    return lines + [f"  {' '.join(words)}" for words in sections.values()]
-
-
-def _plain(value: object) -> str:
-    """A value as it may be given on the command line, but for the shell's quotes."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _entry(prefix: str, setting: Setting) -> tuple[str, str]:

@@ -19,6 +19,10 @@ class Evaluation(Protocol):
         """After each iteration, the snapshots' moves included."""
         ...
 
+    def after_round(self, module: AlignmentModule, round: int, folder: Path) -> None:
+        """After the last iteration of round `round` (1, 2, …) of a run of several rounds."""
+        ...
+
     def row(self, module: AlignmentModule) -> dict[str, float]:
         """What the curve says of the policy as it is now."""
         ...

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.atomic import write_jsonl
+from benchmarks.own_targets import own_target
 from mpo.data import PromptSet
 from mpo.games.dynamics import mmd_step
 from mpo.games.enumerable_lm import EnumerableGame
@@ -24,6 +25,8 @@ from mpo.snapshots import OPPONENT
 
 TOP = 10
 """Responses a prompt in samples.jsonl."""
+FINAL = ("gap_last", "gap_average", "kl_reference", "response_length")
+"""Measures of the last row, and of each round's last, that the result repeats."""
 
 
 class ExactEvaluation:
@@ -46,9 +49,11 @@ class ExactEvaluation:
         self.iterates = 0
         self.metrics: dict[str, Any] = {}
         self.steps: dict[str, float] = {}
+        self.target: Tensor | None = None
+        self.rounds: list[dict[str, float]] = []
 
     def start(self, module: AlignmentModule) -> dict[str, float]:
-        """Solve for the equilibria that belong to the initial policy, and measure it."""
+        """Solve for what the initial policy would lead to, and measure it."""
         objective = module.objective
         self._look(module)
         supports = [nash_equilibrium(matrix).support for matrix in self.game.preferences]
@@ -56,8 +61,12 @@ class ExactEvaluation:
             "gap_initial": self._gap(self.policy.exp()),
             "equilibrium_support": supports,
         }
+        next_token = self.next_token(module.policy)
+        found = own_target(objective, self.game, next_token, module.settings.rounds)
+        self.metrics["target"] = found.name if found else ""
+        if found:
+            self.metrics["gap_target"], self.target = found.gap, found.log_probs
         if isinstance(objective, MPO) and objective.alpha > 0:
-            next_token = self.next_token(module.policy)
             gaps = regularised_gaps(self.game, next_token, objective.alpha)
             self.metrics |= {
                 "gap_regularised_sequence": gaps.sequence,
@@ -76,22 +85,17 @@ class ExactEvaluation:
             "kl_step": self._kl(self.policy, before),
             "kl_magnet": self._kl(self.policy, magnet),
         }
-        objective = module.objective
-        if isinstance(objective, MPO):
-            done = module.iterations_done - 1
-            horizon = objective.eta_horizon or module.settings.iterations
-            eta = eta_at(done, objective.eta, objective.eta_schedule, horizon, objective.eta_floor)
-            target = mmd_step(
-                self.game.preferences,
-                before.exp(),
-                before.exp() if opponent is None else opponent.exp(),
-                magnet,
-                objective.alpha,
-                eta,
-            )
-            self.steps["kl_step_tabular"] = self._kl(target.log(), before)
+        tabular = self._tabular_step(module, before, magnet, opponent)
+        if tabular is not None:
+            self.steps["kl_step_tabular"] = self._kl(tabular.log(), before)
         if dict(module.snapshots.moves) != self.moves:
             self._look_at_snapshots(module)
+
+    def after_round(self, module: AlignmentModule, round: int, folder: Path) -> None:
+        """Keep the measures of the round that has just ended."""
+        row = self.row(module)
+        kept = {name: row[name] for name in FINAL}
+        self.rounds.append({"round": round, "iteration": module.iterations_done, **kept})
 
     def row(self, module: AlignmentModule) -> dict[str, float]:
         """Gaps of the last and the average iterate, KLs and lengths, all exact."""
@@ -115,17 +119,27 @@ class ExactEvaluation:
         """Final metrics; the likeliest responses go to samples.jsonl."""
         row = self.row(module)
         write_jsonl(folder / "samples.jsonl", self._samples())
-        kept = ("gap_last", "gap_average", "kl_reference", "response_length")
-        return {**self.metrics, **{name: row[name] for name in kept}}
+        metrics = {**self.metrics, **{name: row[name] for name in FINAL}, "rounds": self.rounds}
+        if self.target is not None:
+            apart = (self.policy.exp() - self.target.exp()).abs().sum(1) / 2
+            metrics["tv_target"] = float(self.game.prompt_weights @ apart)
+        return metrics
 
     def state(self) -> dict[str, Any]:
-        """The running average and what was solved for at the start."""
-        return {"sum": self.sum, "iterates": self.iterates, "metrics": self.metrics}
+        """The running average, the rounds so far and what was solved for at the start."""
+        return {
+            "sum": self.sum,
+            "iterates": self.iterates,
+            "metrics": self.metrics,
+            "target": self.target,
+            "rounds": self.rounds,
+        }
 
     def resume(self, module: AlignmentModule, state: dict[str, Any]) -> None:
         """Go on averaging; the distributions follow from the restored weights."""
         self.sum, self.iterates = state["sum"], state["iterates"]
-        self.metrics = state["metrics"]
+        self.metrics, self.target = state["metrics"], state["target"]
+        self.rounds = list(state["rounds"])
         self._look(module)
 
     def next_token(self, policy: Policy) -> Tensor:
@@ -153,6 +167,25 @@ class ExactEvaluation:
         separate = OPPONENT in snapshots.intervals
         self.opponent = self.log_probs(snapshots[OPPONENT]) if separate else None
 
+    def _tabular_step(
+        self, module: AlignmentModule, policy: Tensor, magnet: Tensor, opponent: Tensor | None
+    ) -> Tensor | None:
+        """(X, R): where the iteration's step of the same η leads in closed form.
+
+        None for a method that has no such step.
+        """
+        objective, rollout = module.objective, module.last_rollout
+        if not isinstance(objective, MPO) or objective.proximal != "kl" or rollout is None:
+            return None
+        horizon = objective.eta_horizon or max(1, rollout.iterations)
+        eta = eta_at(
+            rollout.iteration, objective.eta, objective.eta_schedule, horizon, objective.eta_floor
+        )
+        faced = policy if opponent is None else opponent
+        return mmd_step(
+            self.game.preferences, policy.exp(), faced.exp(), magnet, objective.alpha, eta
+        )
+
     def _gap(self, probs: Tensor) -> float:
         return duality_gap(self.game.preferences, probs, self.game.prompt_weights)
 
@@ -161,13 +194,18 @@ class ExactEvaluation:
         return float((self.game.prompt_weights[:, None] * left.exp() * (left - right)).sum())
 
     def _samples(self) -> list[dict[str, Any]]:
-        names = ("prob_initial", "prob", "prob_magnet")
-        tables = (self.reference.exp(), self.policy.exp(), self.magnet.exp())
+        tables = {
+            "prob_initial": self.reference.exp(),
+            "prob": self.policy.exp(),
+            "prob_magnet": self.magnet.exp(),
+        }
+        if self.target is not None:
+            tables["prob_target"] = self.target.exp()
         return [
             {
                 "prompt": prompt,
                 "response": self.game.texts[y],
-                **{name: float(table[x, y]) for name, table in zip(names, tables, strict=True)},
+                **{name: float(table[x, y]) for name, table in tables.items()},
             }
             for x, prompt in enumerate(self.game.prompt_texts)
             for y in self.policy[x].topk(min(TOP, self.game.num_responses)).indices.tolist()

@@ -34,7 +34,7 @@ TRAINING_MEASURES = (
 
 
 class LanguageEvaluation:
-    """Samples E evaluation prompts at the end of a run, r responses each.
+    """Samples E evaluation prompts at the end of a run and of each round, r responses each.
 
     The KL to the reference is measured on the first response to each prompt.
 
@@ -44,13 +44,20 @@ class LanguageEvaluation:
 
     def __init__(self, prompts: PromptSet, responses: int, seed: int):
         self.prompts, self.responses, self.seed = prompts, responses, seed
+        self.rounds: list[dict[str, Any]] = []
 
     def start(self, module: AlignmentModule) -> dict[str, float]:
         """Nothing is sampled before training: the initial policy is a run of its own."""
         return {}
 
     def after_iteration(self, module: AlignmentModule) -> None:
-        """Nothing: evaluation prompts are sampled at the end only."""
+        """Nothing: evaluation prompts are sampled when a round ends, and at the end."""
+
+    def after_round(self, module: AlignmentModule, round: int, folder: Path) -> None:
+        """Sample the round's policy into samples_round<r>.jsonl; `finish` samples the last one."""
+        if round < module.settings.rounds:
+            measured = self._measure(module, folder / f"samples_round{round}.jsonl")
+            self._keep(module, round, measured)
 
     def row(self, module: AlignmentModule) -> dict[str, float]:
         """Means over the iteration's training rollout."""
@@ -58,6 +65,29 @@ class LanguageEvaluation:
 
     def finish(self, module: AlignmentModule, folder: Path) -> dict[str, Any]:
         """Quality shares, lengths and KL to the reference; responses go to samples.jsonl."""
+        measured = self._measure(module, folder / "samples.jsonl")
+        self._show_texts(module)
+        metrics = {**measured, "magnet_moves": module.snapshots.moves[MAGNET]}
+        if module.settings.rounds == 1:
+            return metrics
+        if module.rounds_done == module.settings.rounds:
+            self._keep(module, module.rounds_done, measured)
+        return {**metrics, "rounds": self.rounds}
+
+    def state(self) -> dict[str, Any]:
+        """The rounds that have ended."""
+        return {"rounds": self.rounds}
+
+    def resume(self, module: AlignmentModule, state: dict[str, Any]) -> None:
+        """Go on after the rounds that had ended."""
+        self.rounds = list(state["rounds"])
+
+    def _keep(self, module: AlignmentModule, round: int, measured: dict[str, float]) -> None:
+        self.rounds.append({"round": round, "iteration": module.iterations_done, **measured})
+
+    @torch.no_grad()
+    def _measure(self, module: AlignmentModule, file: Path) -> dict[str, float]:
+        """Sample every evaluation prompt into `file`, and measure what was sampled."""
         rows: list[dict[str, Any]] = []
         kls = []
         for start in range(0, len(self.prompts), BATCH):
@@ -67,8 +97,7 @@ class LanguageEvaluation:
             if module.iterations_done:
                 kls.append(self._kl_reference(module, batch, responses.select(slice(0, 1))))
             rows += sample_rows(batch, responses, texts_of(responses, module.sampling))
-        write_jsonl(folder / "samples.jsonl", rows)
-        self._show_texts(module)
+        write_jsonl(file, rows)
         shares = quality_shares(
             [row["response"] for row in rows], [not row["ended"] for row in rows]
         )
@@ -77,15 +106,7 @@ class LanguageEvaluation:
             "kl_reference": float(torch.cat(kls).mean()) if kls else 0.0,
             "response_length": sum(lengths) / len(lengths),
             **shares,
-            "magnet_moves": module.snapshots.moves[MAGNET],
         }
-
-    def state(self) -> dict[str, Any]:
-        """Nothing: samples are drawn at the end."""
-        return {}
-
-    def resume(self, module: AlignmentModule, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
 
     def _sample(
         self, module: AlignmentModule, policy: Policy, batch: Prompts, offset: int = 0

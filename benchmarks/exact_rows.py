@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
+from benchmarks.cost_rows import cost_rows
 from benchmarks.intervals import (
     Interval,
     mean_interval,
@@ -14,9 +13,12 @@ from benchmarks.intervals import (
     paired_ratio,
 )
 from benchmarks.plan_results import PlanResults, RunResult
+from benchmarks.round_rows import exact_round_rows
 from benchmarks.rows import Row, by_seed, difference_rows, row
+from benchmarks.target_rows import target_rows
 
 TASK = "exact"
+# Averaged over seeds where every run of the variant has it: not every method has a magnet.
 MEANS = (
     "gap_initial",
     "gap_last",
@@ -27,8 +29,6 @@ MEANS = (
     "kl_reference",
     "response_length",
 )
-# A magnet that never moves must end this close to its regularised equilibrium's gap.
-DEVIATION_TOLERANCE = 0.05
 
 
 def exact_rows(results: PlanResults) -> list[Row]:
@@ -64,57 +64,13 @@ def _variant_rows(group: str, variant: str, runs: Sequence[RunResult]) -> list[R
     place = (TASK, group)
     rows = []
     for metric in MEANS:
-        values = [float(run.metrics[metric]) for run in runs]
-        seeds = by_seed(runs, values)
-        rows.append(row(place, variant, metric, mean_interval(values), runs, seed_values=seeds))
-    rows += cost_rows(place, variant, runs)
-    anchored = [run for run in runs if stays_regularised(run)]
-    if anchored:
-        values = [run.metrics["gap_last"] - run.metrics["gap_regularised"] for run in anchored]
-        largest = max(values, key=abs)
-        rows.append(
-            row(
-                place,
-                variant,
-                "gap_deviation",
-                mean_interval(values),
-                anchored,
-                seed_values=by_seed(anchored, values),
-                footnote=f"gap_last - gap_regularised; largest {largest:+.3f}, "
-                f"tolerance {DEVIATION_TOLERANCE:g}",
-            )
-        )
-    return rows
-
-
-def stays_regularised(run: RunResult) -> bool:
-    """True when theory puts the run's last iterate at its magnet's regularised equilibrium.
-
-    That is the magnet never moves, and the opponent is the current policy (design.md section 2).
-    """
-    return run.magnet_never_moves and run.method["opponent"] == "policy"
-
-
-def cost_rows(place: tuple[str, str], variant: str, runs: Sequence[RunResult]) -> list[Row]:
-    """Mean cost of a run: samples, judge calls, tokens, seconds, MiB; no intervals."""
-    costs = {
-        name: [run.result["counts"][name] for run in runs] for name in runs[0].result["counts"]
-    }
-    for name in runs[0].result["seconds"]:
-        costs[f"seconds_{name}"] = [run.result["seconds"][name] for run in runs]
-    costs["peak_memory_mib"] = [run.result["peak_memory_mib"] for run in runs]
-    return [
-        row(
-            place,
-            variant,
-            name,
-            Interval(float(np.mean(values)), math.nan, math.nan, len(runs)),
-            runs,
-            "",
-            seed_values=by_seed(runs, values),
-        )
-        for name, values in costs.items()
-    ]
+        if all(metric in run.metrics for run in runs):
+            values = [float(run.metrics[metric]) for run in runs]
+            seeds = by_seed(runs, values)
+            rows.append(row(place, variant, metric, mean_interval(values), runs, seed_values=seeds))
+    rows += target_rows(place, variant, runs)
+    rows += exact_round_rows(place, variant, runs)
+    return rows + cost_rows(place, variant, runs)
 
 
 def _pair_rows(group: str, pair: tuple[str, str], runs: Sequence[RunResult]) -> list[Row]:

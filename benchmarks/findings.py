@@ -9,14 +9,16 @@ from typing import NamedTuple
 import pandas as pd
 
 from benchmarks.best_alpha import ALL_GAMES, family_of, family_pairs, is_sweep
-from benchmarks.exact_rows import DEVIATION_TOLERANCE, stays_regularised
+from benchmarks.comparison_findings import add_comparison
 from benchmarks.exact_rows import TASK as EXACT
 from benchmarks.intervals import Difference, Interval
 from benchmarks.language_findings import add_language
 from benchmarks.plan_results import PlanResults
 from benchmarks.rows import find, find_difference
+from benchmarks.target_findings import add_targets
+from benchmarks.trials import best_trials, is_tuning
 from benchmarks.verdicts import HIGHER, LOWER, MINIMUM_SEEDS, TOO_FEW, UNRESOLVED, outcome
-from benchmarks.wording import listed, number
+from benchmarks.wording import counted, listed, number
 
 
 class Findings(NamedTuple):
@@ -30,13 +32,15 @@ def findings(table: pd.DataFrame, results: PlanResults) -> Findings:
     """The findings of all tasks; never empty: without a number it says that there is none."""
     can: list[str] = []
     cannot: list[str] = []
-    if EXACT in results.tasks():
+    if is_tuning(results):
+        _add_trials(can, cannot, table, results)
+    elif EXACT in results.tasks():
         if is_sweep(results):
             _add_sweep(can, cannot, table, results)
         else:
             _add_exact(can, cannot, table, results)
     for task in results.tasks():
-        for group in results.groups(task) if task != EXACT else []:
+        for group in results.groups(task) if task != EXACT and not is_tuning(results) else []:
             add_language(can, cannot, table, results, group)
     unfinished = [run.name for run in results.runs if run.status != "done"]
     if unfinished:
@@ -53,14 +57,16 @@ def _add_exact(
     can: list[str], cannot: list[str], table: pd.DataFrame, results: PlanResults
 ) -> None:
     groups = results.groups(EXACT)
-    for pair in results.pairs():
+    for pair in results.pairs(groups[0]):
         missing = _add_pair(can, cannot, table, pair, groups, "gap_last")
         if missing:
             cannot.append(
                 f"`{pair[0]}` and `{pair[1]}` have no seed in common that is done on "
                 f"{listed(missing)}: they are not compared there."
             )
-    _add_anchored(can, cannot, results)
+    _add_few(cannot, table, results.pairs(groups[0]), groups, "gap_last")
+    add_comparison(can, cannot, table, results)
+    add_targets(can, cannot, results)
     cannot.append(
         f"The exact task is {len(groups)} small {'game' if len(groups) == 1 else 'games'} and "
         "one setting of each variant; nothing is claimed for other games, settings or budgets."
@@ -125,34 +131,27 @@ def _add_unresolved(
         cannot.append(
             f"Whether `{first}` or `{second}` has the lower gap is not resolved on {listed(parts)}."
         )
-    few = {group: d.n for group, d in known.items() if outcome(d) == TOO_FEW}
-    if few:
-        cannot.append(
-            f"`{first}` and `{second}` share fewer than {MINIMUM_SEEDS} seeds on "
-            f"{listed([f'{group} ({n})' for group, n in few.items()])}: no claim across seeds is "
-            "made there."
-        )
 
 
-def _add_anchored(can: list[str], cannot: list[str], results: PlanResults) -> None:
-    anchored = [run for run in results.done(EXACT) if stays_regularised(run)]
-    if not anchored:
-        return
-    deviations = {
-        run.name: abs(run.metrics["gap_last"] - run.metrics["gap_regularised"]) for run in anchored
-    }
-    away = [name for name, value in deviations.items() if value > DEVIATION_TOLERANCE]
-    if away:
+def _add_few(
+    cannot: list[str],
+    table: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    groups: Sequence[str],
+    metric: str,
+) -> None:
+    """The pairs that share too few seeds for a claim, in one sentence where they are alike."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for first, second in pairs:
+        found = {group: find_difference(table, group, first, second, metric) for group in groups}
+        few = [f"{g} ({d.n})" for g, d in found.items() if d and outcome(d) == TOO_FEW]
+        if few:
+            alike.setdefault((first, listed(few)), []).append(f"`{second}`")
+    for (first, where), others in alike.items():
+        each = "each of " if len(others) > 1 else ""
         cannot.append(
-            f"{len(away)} of {len(anchored)} runs whose magnet never moves ended farther than "
-            f"{DEVIATION_TOLERANCE:g} from the gap of their magnet's regularised equilibrium "
-            f"({', '.join(away)}): at this budget they have not reached what theory says."
-        )
-    else:
-        can.append(
-            f"All {len(anchored)} runs whose magnet never moves ended within "
-            f"{DEVIATION_TOLERANCE:g} of the gap that an independent solver gives for their "
-            f"magnet's regularised equilibrium (largest distance {max(deviations.values()):.3f})."
+            f"`{first}` and {each}{listed(others)} share fewer than {MINIMUM_SEEDS} seeds on "
+            f"{where}: no claim across seeds is made there."
         )
 
 
@@ -177,3 +176,28 @@ def _add_sweep(
             cannot.append(f"On {group} not every variant has a best α: runs are missing.")
     for pair in family_pairs(results):
         _add_pair(can, cannot, table, pair, groups, "gap_last_best_alpha")
+    _add_few(cannot, table, family_pairs(results), groups, "gap_last_best_alpha")
+
+
+def _add_trials(
+    can: list[str], cannot: list[str], table: pd.DataFrame, results: PlanResults
+) -> None:
+    """Which trial of each method is the best, and at which end of the grid it lies."""
+    trials = results.plan["trials"]
+    for method, variant in best_trials(table, results).items():
+        own = [trial["values"] for trial in trials.values() if trial["method"] == method]
+        chosen = trials[variant]["values"]
+        ends = [
+            key
+            for key, value in chosen.items()
+            if isinstance(value, int | float)
+            and len({each[key] for each in own}) > 1
+            and value in (min(each[key] for each in own), max(each[key] for each in own))
+        ]
+        values = listed([f"{key}={value}" for key, value in chosen.items()])
+        edge = f" ({listed(ends)} at the end of what was tried)" if ends else ""
+        can.append(f"Of {counted(len(own), 'trial')} `{method}` is best at {values}{edge}.")
+    cannot.append(
+        "Trials choose settings: their scores are of tuning games or prompts, and that of the best "
+        "is too good by having been chosen."
+    )

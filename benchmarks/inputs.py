@@ -1,4 +1,7 @@
-"""Checks what a plan reads from outside its config: prompts, model, device. Loads no model."""
+"""Checks what a plan reads from outside its config: prompts, models, demonstrations, device.
+
+Loads no model.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.compose import flatten
+from benchmarks.trained_inputs import model_digest, trained_models, trained_problems
 from mpo.bundled import BUNDLED_NAME, MissingBundle, bundled_gguf
-from mpo.prompts import CORPUS_NAME, PromptFileError, load_prompts, split_prompts
+from mpo.prompts import PromptFileError, load_prompts, split_prompts
 
 _HUB_ID = re.compile(r"[\w-]+(/[\w.-]+)?")
 
 
 def input_problems(configs: Iterable[dict[str, Any]]) -> list[str]:
-    """What is wrong with the prompts, models and devices of configs given by dotted key.
+    """What is wrong with the inputs and devices of configs given by dotted key.
 
     Keys that a config lacks, because they were found to be wrong before, are not looked at.
     """
@@ -26,18 +30,30 @@ def input_problems(configs: Iterable[dict[str, Any]]) -> list[str]:
         if "task.prompts" in values:
             problems += _prompt_problems(values)
             problems += _model_problems(values.get("model.path", BUNDLED_NAME))
+            problems += trained_problems(values)
+        problems += _demonstration_problems(values.get("train.demonstrations"))
         problems += _device_problems(values.get("device", "cpu"))
     return list(dict.fromkeys(problems))
 
 
 def input_hashes(configs: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """sha256 of each prompts file that the nested configs name, by the name they give it."""
-    sources = {flatten(config).get("task.prompts", CORPUS_NAME) for config in configs}
-    return {
-        source: hashlib.sha256(Path(source).expanduser().read_bytes()).hexdigest()
-        for source in sorted(sources)
-        if source != CORPUS_NAME
+    """sha256 of each file and trained model that the nested configs name, by that name."""
+    files: set[str] = set()
+    models: set[str] = set()
+    for config in configs:
+        values = flatten(config)
+        named = (values.get(key) for key in ("task.prompts", "train.demonstrations"))
+        files |= {name for name in named if name is not None}
+        if "task.prompts" in values:
+            models |= {path for _, path, _ in trained_models(values)}
+    # What is no file, such as the corpus of a package, is named by its name alone.
+    read = {name: Path(name).expanduser() for name in sorted(files)}
+    hashes = {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in read.items()
+        if path.is_file()
     }
+    return hashes | {path: model_digest(path) for path in sorted(models)}
 
 
 def _prompt_problems(values: dict[str, Any]) -> list[str]:
@@ -48,7 +64,11 @@ def _prompt_problems(values: dict[str, Any]) -> list[str]:
     if isinstance(counts, str):
         return [counts]
     problems = []
-    for key, split in (("train.prompts", "train_split"), ("task.eval_prompts", "eval_split")):
+    for key, split in (
+        ("train.prompts", "train_split"),
+        ("train.rounds", "train_split"),
+        ("task.eval_prompts", "eval_split"),
+    ):
         name = values.get(f"task.{split}")
         wanted = values.get(key)
         if name in counts and wanted is not None and wanted > counts[name]:
@@ -87,6 +107,17 @@ def _model_problems(path: str) -> list[str]:
             "with a model, or a hub id such as owner/name"
         ]
     return []
+
+
+@cache
+def _demonstration_problems(source: str | None) -> list[str]:
+    """What is wrong with the file of demonstrations, its columns included."""
+    if source is None or not source.strip():
+        return []
+    from mpo.training.data import data_problems
+
+    problems = data_problems(source, "examples", held_out=0.0)
+    return [f"train.demonstrations: {source}: {problem}" for problem in problems]
 
 
 def _device_problems(device: str) -> list[str]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchmarks.blocks import annotator_metrics
-from benchmarks.language_rows import INITIAL
-from benchmarks.plan_results import PlanResults
+from benchmarks.language_blocks import annotator_metrics
+from benchmarks.plan_results import INITIAL, PlanResults
 from benchmarks.rows import find, find_difference
 from benchmarks.verdicts import MINIMUM_SEEDS
 from benchmarks.wording import listed, number, share
@@ -38,7 +37,7 @@ def add_language(
                 f"smallest distance from ½ it could have seen is {number(seen)})."
             )
         _add_quality(can, cannot, table, group, variant)
-    for first, second in results.pairs():
+    for first, second in results.pairs(group):
         _add_language_pair(can, cannot, table, group, first, second)
     if variants:
         seeds = max(len(_seeds(table, group, variant)) for variant in variants)

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from benchmarks.contests import PanelMaker, contests, intransitivity
-from benchmarks.exact_rows import cost_rows
+from benchmarks.contests import PanelMaker, contests
+from benchmarks.cost_rows import cost_rows
 from benchmarks.intervals import (
     Difference,
     Interval,
@@ -22,13 +22,14 @@ from benchmarks.intervals import (
     minimum_detectable,
     paired_difference,
 )
-from benchmarks.plan_results import PlanResults, RunResult
+from benchmarks.intransitivity_rows import intransitivity_rows
+from benchmarks.plan_results import INITIAL, PlanResults, RunResult
+from benchmarks.round_rows import rounds_of
 from benchmarks.rows import Row, by_seed, difference_rows, row
 from benchmarks.verdicts import MINIMUM_SEEDS
 
-INITIAL = "initial"
 QUALITY = ("response_length", "truncated", "empty", "one_word", "repeated_ngram")
-KEYS = ("key", "prompt_id", "run", "versus")
+KEYS = ("key", "prompt_id", "run", "versus", "round")
 
 # A run's values of one measure by prompt: index prompt_id.
 ByPrompt = pd.Series
@@ -58,10 +59,11 @@ def language_rows(results: PlanResults, task: str, panel: PanelMaker) -> list[Ro
             rows += _scalar_rows(place, variant, runs)
             for other in initial:
                 rows += _contest_rows(place, variant, runs, [other] * len(runs), played, "")
+                rows += _round_rows(place, variant, runs, [other] * len(runs), played)
             rows += cost_rows(place, variant, runs)
         for pair in results.pairs():
             rows += _pair_rows(place, pair, trained, initial, played)
-        rows += _intransitivity_rows(place, results, panel)
+        rows += intransitivity_rows(place, results, panel)
     return rows
 
 
@@ -131,6 +133,8 @@ def _scalar_rows(place: tuple[str, str], variant: str, runs: Sequence[RunResult]
     """Numbers that a run has only one of: no interval below MINIMUM_SEEDS."""
     rows = []
     for metric in ("kl_reference", "magnet_moves"):
+        if any(metric not in run.metrics for run in runs):
+            continue
         values = [float(run.metrics[metric]) for run in runs]
         interval = mean_interval(values)
         if len(runs) < MINIMUM_SEEDS:
@@ -140,14 +144,37 @@ def _scalar_rows(place: tuple[str, str], variant: str, runs: Sequence[RunResult]
 
 
 def _outcomes(
-    played: pd.DataFrame, runs: Sequence[RunResult], others: Sequence[RunResult], measure: str
+    played: pd.DataFrame,
+    runs: Sequence[RunResult],
+    others: Sequence[RunResult],
+    measure: str,
+    round: int = 0,
 ) -> list[ByPrompt]:
+    mine = played[played["round"] == round]
     return [
-        played[(played["run"] == run.name) & (played["versus"] == other.name)].set_index(
-            "prompt_id"
-        )[measure]
+        mine[(mine["run"] == run.name) & (mine["versus"] == other.name)].set_index("prompt_id")[
+            measure
+        ]
         for run, other in zip(runs, others, strict=True)
     ]
+
+
+def _round_rows(
+    place: tuple[str, str],
+    variant: str,
+    runs: Sequence[RunResult],
+    others: Sequence[RunResult],
+    played: pd.DataFrame,
+) -> list[Row]:
+    """Win rate against the initial policy at the end of each round."""
+    rows = []
+    for number in rounds_of(runs):
+        values = _outcomes(played, runs, others, "total", number)
+        numbers, unit = pooled(values)
+        interval, seeds = mean_interval(numbers), _seeds(runs, values)
+        metric = f"win_rate_round{number}"
+        rows.append(row(place, variant, metric, interval, runs, unit, "", seeds))
+    return rows
 
 
 def _measures(played: pd.DataFrame) -> dict[str, str]:
@@ -208,28 +235,3 @@ def _pair_rows(
             b = _outcomes(played, theirs, [other] * len(theirs), column)
             rows += _difference_rows(place, pair, metric, a, b, [*ours, *theirs])
     return rows
-
-
-def _intransitivity_rows(
-    place: tuple[str, str], results: PlanResults, panel: PanelMaker
-) -> list[Row]:
-    table = intransitivity(results, place[0], panel)
-    if table.empty:
-        return []
-    runs = results.done(place[0], INITIAL) + results.done(place[0])
-    k = int(table["responses"].iloc[0])
-    note = f"triples among the {k} responses of all runs to a prompt; ties count as transitive"
-    random_share = Interval(float(table["random_share"].iloc[0]), math.nan, math.nan, 0)
-    measured = mean_interval(table["share"].to_numpy())
-    return [
-        row(place, "", "intransitive_share", measured, runs, "prompts", footnote=note),
-        row(
-            place,
-            "",
-            "intransitive_share_random",
-            random_share,
-            [],
-            "",
-            footnote="as many annotators who know nothing of each other, each with its own ties",
-        ),
-    ]

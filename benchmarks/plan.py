@@ -11,19 +11,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import provenance
-from benchmarks.choose import Chosen, choose
-from benchmarks.compose import EXECUTION_KEYS, Given, Request, nest
+from benchmarks.budgets import Budget
+from benchmarks.choose import FULL, INITIAL, Chosen, choose
+from benchmarks.compose import (
+    EXECUTION_KEYS,
+    PLAN_KEYS,
+    ConfError,
+    Given,
+    Request,
+    nest,
+)
 from benchmarks.inputs import input_hashes, input_problems
 from benchmarks.resolve import Case, resolve
 from benchmarks.schema import SCHEMA
+from benchmarks.tuning import choose_trials
 
 Plan = dict[str, Any]
 """plan.yaml: schema, kind, name, title, question, command, commit, dirty, versions, inputs, hash,
-compare, select (where the ablation has it) and runs, each with name, variant, task, group, seed,
-role, config_hash and config."""
-
-INITIAL = "initial"
-"""Role, variant and name of the run that only evaluates the initial policy."""
+size, budget, compare, select and trials (where there are some), and runs, each with name, variant,
+task, group, seed, role, config_hash and config."""
 
 
 class Execution(NamedTuple):
@@ -54,15 +60,19 @@ def make_plan(request: Request, arguments: Sequence[str]) -> tuple[Plan, Executi
     problems += wrong
     settings = {key: entry for key, entry in request.values.items() if key not in EXECUTION_KEYS}
     request = request._replace(values=settings)
-    chosen, wrong = choose(request)
-    problems += wrong
-    cases, wrong = resolve(request, chosen)
-    problems += wrong
-    problems += input_problems([case.values for case in cases])
+    try:
+        chosen, wrong = choose_trials(request) if request.tune else choose(request)
+        problems += wrong
+        resolved = resolve(request, chosen)
+    except ConfError as error:
+        raise PlanError([*problems, f"conf: {error}"]) from error
+    problems += resolved.problems
+    problems += input_problems([case.values for case in resolved.cases])
     if problems:
         raise PlanError(problems)
-    runs = [run for task in chosen.tasks for run in _runs(task, cases)]
-    return _plan(chosen, runs, arguments), execution._replace(out=_out(execution, chosen))
+    runs = [run for task in chosen.tasks for run in _runs(task, resolved.cases)]
+    plan = _plan(chosen, runs, resolved.budgets, arguments)
+    return plan, execution._replace(out=_out(execution, chosen))
 
 
 def split_execution(request: Request) -> tuple[Execution, list[str]]:
@@ -110,12 +120,17 @@ def config_hash(config: dict[str, Any]) -> str:
     return _digest([SCHEMA, config])
 
 
-def _plan(chosen: Chosen, runs: list[dict[str, Any]], arguments: Sequence[str]) -> Plan:
-    about = chosen.ablation.about if chosen.ablation else {}
+def _plan(
+    chosen: Chosen,
+    runs: list[dict[str, Any]],
+    budgets: dict[str, Budget],
+    arguments: Sequence[str],
+) -> Plan:
+    about = chosen.about
     plan: Plan = {
         "schema": SCHEMA,
-        "kind": "ablation" if chosen.ablation else "method",
-        "name": _name(chosen),
+        "kind": chosen.kind,
+        "name": chosen.name,
         "title": about.get("title", f"{chosen.method} on {', '.join(chosen.tasks)}"),
         "question": about.get("question", f"What does {chosen.method} reach?"),
         "command": shlex.join(["python", "benchmarks/run.py", *arguments]),
@@ -124,13 +139,29 @@ def _plan(chosen: Chosen, runs: list[dict[str, Any]], arguments: Sequence[str]) 
         "versions": provenance.versions(),
         "inputs": input_hashes([run["config"] for run in runs]),
         "hash": "",
-        "compare": about.get("compare", []),
+        "size": chosen.size,
+        "budget": _budget_entry(budgets),
+        "compare": chosen.compare,
     }
+    if chosen.size != FULL:
+        plan["title"] += f" ({chosen.size})"
     if "select" in about:
         plan["select"] = about["select"]
+    if chosen.trials:
+        plan["trials"] = chosen.trials
     plan["runs"] = runs
     plan["hash"] = plan_hash(plan)
     return plan
+
+
+def _budget_entry(budgets: dict[str, Budget]) -> dict[str, Any] | None:
+    """The unit and the amount, which may differ from task to task; None for no budget."""
+    if not budgets:
+        return None
+    amounts = {task: budget.amount for task, budget in budgets.items()}
+    same = set(amounts.values())
+    unit = next(iter(budgets.values())).unit
+    return {"unit": unit, "amount": same.pop() if len(same) == 1 else None, "amounts": amounts}
 
 
 def _runs(task: str, cases: Sequence[Case]) -> list[dict[str, Any]]:
@@ -142,6 +173,7 @@ def _runs(task: str, cases: Sequence[Case]) -> list[dict[str, Any]]:
     variants = [case for case in mine if case.variant]
     runs = []
     if task != "exact":
+        # One for all variants: what is compared starts from the same policy.
         (base,) = (case for case in mine if not case.variant)
         evaluate_only = base.values | {"train.iterations": 0}
         runs.append(_run(task, INITIAL, evaluate_only, 0, role=INITIAL))
@@ -173,11 +205,7 @@ def _run(
     game: tuple[str, int] | None = None,
     role: str = "train",
 ) -> dict[str, Any]:
-    settings = {
-        key: value
-        for key, value in values.items()
-        if key not in ("seeds", "task.kinds", "task.game_seeds")
-    }
+    settings = {key: value for key, value in values.items() if key not in PLAN_KEYS}
     group = task
     if game:
         group = f"{game[0]}-{game[1]}"
@@ -196,12 +224,8 @@ def _run(
     }
 
 
-def _name(chosen: Chosen) -> str:
-    return chosen.ablation.name if chosen.ablation else chosen.method
-
-
 def _out(execution: Execution, chosen: Chosen) -> Path:
-    return execution.out if execution.out != Path() else Path("results") / _name(chosen)
+    return execution.out if execution.out != Path() else Path("results") / chosen.name
 
 
 def _canonical(value: Any) -> str:

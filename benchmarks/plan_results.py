@@ -11,6 +11,8 @@ import pandas as pd
 from benchmarks.plan_folder import RESULT_SCHEMA, read_plan_file, run_folder
 
 EXECUTIONS_FILE = "executions.json"
+INITIAL = "initial"
+"""Role, and variant, of the run that only evaluates the initial policy."""
 
 
 class RunResult(NamedTuple):
@@ -40,16 +42,21 @@ class RunResult(NamedTuple):
 
     @property
     def magnet_never_moves(self) -> bool:
-        """True when the run's magnet is the initial policy throughout."""
-        return self.method["magnet_interval"] in (None, "never")
+        """True when the method has a magnet that is the initial policy throughout."""
+        return self.method.get("magnet_interval", 1) in (None, "never")
+
+    @property
+    def rounds(self) -> list[dict[str, Any]]:
+        """What was measured at the end of each round, in order; empty for a run of one round."""
+        return list(self.metrics.get("rounds") or [])
 
     def curves(self) -> pd.DataFrame:
         """curves.csv: a row an evaluation, first column iteration."""
         return pd.read_csv(self.folder / "curves.csv")
 
-    def samples(self) -> pd.DataFrame:
-        """samples.jsonl: a row a response."""
-        lines = (self.folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+    def samples(self, file: str = "samples.jsonl") -> pd.DataFrame:
+        """samples.jsonl, or another file of samples: a row a response."""
+        lines = (self.folder / file).read_text(encoding="utf-8").splitlines()
         return pd.DataFrame([json.loads(line) for line in lines if line])
 
 
@@ -59,6 +66,11 @@ class PlanResults(NamedTuple):
     folder: Path
     plan: dict[str, Any]
     runs: tuple[RunResult, ...]
+
+    @property
+    def kind(self) -> str:
+        """ablation | experiment | method | tune."""
+        return str(self.plan["kind"])
 
     def done(self, task: str | None = None, role: str = "train") -> list[RunResult]:
         """The runs of a role that have a result, of one task or of all."""
@@ -85,9 +97,14 @@ class PlanResults(NamedTuple):
         """The tasks in the plan's order."""
         return list(dict.fromkeys(run.task for run in self.runs))
 
-    def pairs(self) -> list[tuple[str, str]]:
-        """The pairs of variants to compare; differences are first - second."""
-        return [(str(first), str(second)) for first, second in self.plan.get("compare") or []]
+    def pairs(self, group: str | None = None) -> list[tuple[str, str]]:
+        """The pairs of variants to compare, of a group those that both have runs there.
+
+        Differences are first - second.
+        """
+        pairs = [(str(first), str(second)) for first, second in self.plan.get("compare") or []]
+        there = {run.variant for run in self.runs if group in (None, run.group)}
+        return [pair for pair in pairs if group is None or there.issuperset(pair)]
 
 
 def read_plan(folder: Path) -> PlanResults:

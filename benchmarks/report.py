@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,14 +10,31 @@ import pandas as pd
 
 from benchmarks.best_alpha import ALL_GAMES, is_sweep
 from benchmarks.blocks import blocks
+from benchmarks.cost_rows import counts_of
 from benchmarks.exact_rows import TASK as EXACT
 from benchmarks.findings import findings
 from benchmarks.footnotes import footnotes
-from benchmarks.plan_results import PlanResults
+from benchmarks.paper_claims import paper_sentences
+from benchmarks.plan_results import PlanResults, RunResult
 from benchmarks.rows import find, read_table
 from benchmarks.wording import duration, listed, number
 
 ALPHA_TABLE = Path(__file__).resolve().parents[1] / "docs" / "results" / "alpha" / "table.csv"
+
+
+BUDGET = {
+    "iterations": ("train", "iterations"),
+    "rounds": ("train", "rounds"),
+    "prompts an iteration": ("train", "prompts"),
+    "responses a prompt": ("method", "responses"),
+    "inner steps": ("method", "inner_steps"),
+    "learning rate": ("train", "lr"),
+    "α": ("method", "alpha"),
+    "β": ("method", "beta"),
+    "η": ("method", "eta"),
+    "magnet_interval": ("method", "magnet_interval"),
+}
+"""What the report says of a task's runs: label, and section and key of the config."""
 
 
 def report_markdown(
@@ -42,10 +60,21 @@ def report_markdown(
         "They do not show:",
         "\n".join(f"- {sentence}" for sentence in found.cannot),
     ]
-    if EXACT in results.tasks() and not is_sweep(results) and alpha_table.is_file():
-        parts += ["## At each variant's own best α", best_alpha_text(read_table(alpha_table))]
+    if paper := paper_sentences(table, results):
+        parts += ["## Beside the paper's ablations", "\n".join(f"- {line}" for line in paper)]
+    if (swept := best_alpha_of(results, alpha_table)) is not None:
+        parts += ["## At each variant's own best α", best_alpha_text(swept)]
     parts += ["## Notes", "\n".join(f"- {note}" for note in footnotes(table, results))]
     return "\n\n".join(parts) + "\n"
+
+
+def best_alpha_of(results: PlanResults, alpha_table: Path) -> pd.DataFrame | None:
+    """The sweep's table where it is about the variants of this plan, else None."""
+    if EXACT not in results.tasks() or is_sweep(results) or not alpha_table.is_file():
+        return None
+    table = read_table(alpha_table)
+    swept = set(table[table["metric"] == "best_alpha"]["variant"])
+    return table if swept == set(results.variants()) else None
 
 
 def what_was_run(results: PlanResults) -> str:
@@ -84,39 +113,33 @@ def _budget(results: PlanResults, task: str) -> str:
     runs = [run for run in results.runs if run.task == task and run.role == "train"]
     if not runs:
         return f"{task}: no run trains."
-    config = runs[0].config
-    variants = listed([f"`{name}`" for name in results.variants()])
+    names = list(dict.fromkeys(run.variant for run in runs))
+    shown = [f"`{name}`" for name in names]
     groups = list(dict.fromkeys(run.group for run in runs))
     places = f" on {listed(groups)}" if groups != [task] else ""
     seeds = sorted({run.seed for run in runs})
-    settings = {
-        "iterations": _values([run.config["train"]["iterations"] for run in runs]),
-        "prompts an iteration": _values([run.config["train"]["prompts"] for run in runs]),
-        "responses a prompt": _values([run.method["responses"] for run in runs]),
-        "inner steps": _values([run.method["inner_steps"] for run in runs]),
-        "learning rate": _values([run.config["train"]["lr"] for run in runs]),
-        "α": _values([run.method["alpha"] for run in runs]),
-        "η": _values([run.method["eta"] for run in runs]),
-        "magnet_interval": _values([run.method["magnet_interval"] for run in runs]),
-    }
+    methods = list(dict.fromkeys(str(run.method["name"]) for run in runs))
+    settings = {label: _settings(runs, section, key) for label, (section, key) in BUDGET.items()}
     text = (
-        f"**{task}**: {variants}{places}, seeds {', '.join(map(str, seeds))}; "
-        f"method {config['method']['name']}, "
-        + ", ".join(f"{label} {value}" for label, value in settings.items())
+        f"**{task}**: {listed(shown)}{places}, seeds {', '.join(map(str, seeds))}; "
+        f"{'method' if len(methods) == 1 else 'methods'} {listed(methods)}, "
+        + ", ".join(f"{label} {value}" for label, value in settings.items() if value)
         + "."
     )
     done = [run for run in runs if run.status == "done"]
     if done:
         used = [
-            f"{_range([run.result['counts'][name] for run in done])} {name.replace('_', ' ')}"
-            for name in done[0].result["counts"]
+            f"{_range([counts_of(run).get(name, math.nan) for run in done])} "
+            + name.replace("_", " ")
+            for name in counts_of(done[0])
         ]
         text += f" A run used {listed(used)}."
     return text
 
 
-def _values(values: Sequence[object]) -> str:
-    """The distinct values, `0.05 or 0.1`; None is `never`."""
+def _settings(runs: Sequence[RunResult], section: str, key: str) -> str:
+    """The distinct values of a setting, `0.05 or 0.1`, of the methods that have it; None: never."""
+    values = [run.config[section][key] for run in runs if key in run.config[section]]
     words = [
         "never" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
         for value in values

@@ -71,6 +71,17 @@ def find(
     return Interval(float(row["value"]), float(row["low"]), float(row["high"]), int(row["n"]))
 
 
+def note_of(table: pd.DataFrame, group: str, variant: str, metric: str) -> str:
+    """The footnote of a number without a rival; empty where the table has none."""
+    hit = table[
+        (table["group"] == group)
+        & (table["variant"] == variant)
+        & (table["metric"] == metric)
+        & (table["versus"] == "")
+    ]
+    return "" if hit.empty else str(hit.iloc[0]["footnote"])
+
+
 def find_difference(
     table: pd.DataFrame, group: str, first: str, second: str, metric: str
 ) -> Difference | None:

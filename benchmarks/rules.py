@@ -26,6 +26,9 @@ COUNT = Rule(lambda value: value >= 1, "an integer ≥ 1")
 COUNT_OR_NONE = Rule(lambda value: value is None or value >= 1, "an integer ≥ 1, or null")
 COUNT_OR_ZERO = Rule(lambda value: value >= 0, "an integer ≥ 0")
 SOME_TEXT = Rule(lambda value: bool(value.strip()), "text that is not empty")
+TEXT_OR_NONE = Rule(
+    lambda value: value is None or bool(value.strip()), "text that is not empty, or null"
+)
 DEVICE = Rule(lambda value: bool(re.fullmatch(r"cpu|cuda(:\d+)?", value)), "cpu | cuda | cuda:N")
 BETAS = Rule(
     lambda value: len(value) == 2 and all(0 <= beta < 1 for beta in value),

@@ -19,6 +19,7 @@ from benchmarks.rules import (
     NOT_NEGATIVE,
     POSITIVE,
     SOME_TEXT,
+    TEXT_OR_NONE,
     Rule,
     broken,
     one_of,
@@ -31,6 +32,13 @@ SCHEMA = 1
 METHODS = {
     "mpo": "mpo.objectives.mpo:MPO",
     "mpo_paper": "mpo.objectives.mpo:MPO",
+    "mpo_clip": "mpo.objectives.mpo:MPO",
+    "mpo_fixed": "mpo.objectives.mpo:MPO",
+    "no_self_play": "mpo.objectives.mpo:MPO",
+    "mpo_rt": "mpo.objectives.mpo_rt:MPORT",
+    "ppo": "baselines.ppo:PPO",
+    "iterative_dpo_4": "baselines.iterative_dpo:IterativeDPO",
+    "iterative_dpo_8": "baselines.iterative_dpo:IterativeDPO",
 }
 """Name of a method (a file in conf/method/) to the dataclass of its objective."""
 
@@ -60,8 +68,16 @@ class Train:
     """Iterations: rollouts. 0 only evaluates the initial policy."""
     prompts: int
     """B, prompts an iteration."""
+    rounds: int
+    """Rounds of self-play, into which the iterations are split evenly; each policy is kept."""
+    token_budget: int | None
+    """Response tokens after which training ends; null: only iterations end it."""
+    demonstrations: str | None
+    """JSONL or Parquet file with prompt and response, for methods that imitate; null: none."""
     lr: float
     """Learning rate of AdamW."""
+    critic_lr: float
+    """Learning rate of the critic's parameters, for methods that have one."""
     betas: list[float]
     """AdamW's two betas."""
     weight_decay: float
@@ -91,7 +107,11 @@ class Train:
             self,
             iterations=COUNT_OR_ZERO,
             prompts=COUNT,
+            rounds=COUNT,
+            token_budget=COUNT_OR_NONE,
+            demonstrations=TEXT_OR_NONE,
             lr=POSITIVE,
+            critic_lr=POSITIVE,
             betas=BETAS,
             weight_decay=NOT_NEGATIVE,
             schedule=one_of("cosine", "constant"),
@@ -124,11 +144,27 @@ class Judge:
     """Who compares two responses."""
 
     name: str
-    """matrix (the game's own preferences) | annotators (a panel of five)."""
+    """matrix (the game's own preferences) | annotators (a panel of five) | preference_model |
+    reward_model (P(y ≻ y′) is the logistic function of the rewards' difference)."""
+    path: str | None
+    """Folder of the trained model of preference_model and reward_model; null for the others."""
 
     def problems(self) -> list[str]:
         """Every invalid field, as 'field: got …, allowed is …'."""
-        return broken(self, name=one_of("annotators", "matrix"))
+        names = one_of("annotators", "matrix", "preference_model", "reward_model")
+        return broken(self, name=names, path=TEXT_OR_NONE)
+
+
+@dataclass(frozen=True)
+class Reward:
+    """Who scores single responses, for methods that need rewards."""
+
+    path: str | None
+    """Folder of a trained reward model; null on the exact task, whose games have their own."""
+
+    def problems(self) -> list[str]:
+        """Every invalid field, as 'field: got …, allowed is …'."""
+        return broken(self, path=TEXT_OR_NONE)
 
 
 @dataclass(frozen=True)
@@ -167,6 +203,7 @@ SECTIONS: dict[str, type[Any]] = {
     "train": Train,
     "model": Model,
     "judge": Judge,
+    "reward": Reward,
     "strategy": Strategy,
 }
 """The sections that all tasks and methods share."""

@@ -14,7 +14,8 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from benchmarks.atomic import write_json
-from benchmarks.build import Built, build
+from benchmarks.build import build
+from benchmarks.built import Built
 from benchmarks.elapsed import Elapsed
 from benchmarks.provenance import commit, dirty, versions
 from benchmarks.recorder import Recorder, Report
@@ -60,7 +61,11 @@ def execute_run(
             **{key: run[key] for key in ("name", "variant", "task", "group", "seed", "role")},
             "config_hash": run["config_hash"],
             "metrics": {**metrics, "iterations": module.iterations_done},
-            "counts": module.counts,
+            "counts": {
+                "prompts": module.iterations_done * run["config"]["train"]["prompts"],
+                **module.counts,
+                "optimizer_steps": module.iterations_done * module.needs.inner_steps,
+            },
             "seconds": {
                 **elapsed.seconds(),
                 **{name: round(value, 3) for name, value in module.clock.seconds.items()},

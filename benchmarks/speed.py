@@ -18,7 +18,8 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from benchmarks.build import prompt_set, tiny_llama
+from benchmarks.build_exact import tiny_llama
+from benchmarks.build_language import prompt_set
 from mpo import sampling
 from mpo.bundled import load_causal_model
 from mpo.chat import ChatFormat
@@ -56,7 +57,7 @@ def exact_policy() -> tuple[Policy, Prompts, Responses]:
     """The exact task's policy with 128 responses to each of three prompts."""
     game = make_game("smooth", 100)
     policy = Policy(tiny_llama(game, TINY, seed=0))
-    prompts = PromptSet(game.prompts, range(3), game.prompt_texts).batch(range(3))
+    prompts = PromptSet(game.framed_prompts, range(3), game.prompt_texts).batch(range(3))
     return policy, prompts, drawn(policy, prompts, 128, 3, (game.eos,))
 
 

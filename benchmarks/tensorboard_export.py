@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib import image
@@ -14,6 +14,10 @@ from benchmarks.figures import figure_paths
 from benchmarks.plan_results import RunResult, read_plan
 
 FOLDER = "tensorboard"
+MISSING = "-"
+"""The value of a setting that a run's method does not have."""
+
+Setting = str | int | float | bool
 
 
 def write_figures_to_tensorboard(folder: Path) -> Path:
@@ -30,12 +34,35 @@ def write_figures_to_tensorboard(folder: Path) -> Path:
         for file in figure_paths(folder):
             pixels = image.imread(file)[..., :3]
             writer.add_image(f"figures/{file.stem}", pixels, dataformats="HWC")
-        for run in results.done():
-            writer.add_hparams(settings(run), final_metrics(run), run_name=run.name)
+        runs = results.done()
+        metrics = aligned_metrics([final_metrics(run) for run in runs])
+        for run, own, final in zip(runs, aligned_settings(runs), metrics, strict=True):
+            writer.add_hparams(own, final, run_name=run.name)
     return place
 
 
-def settings(run: RunResult) -> dict[str, str | int | float | bool]:
+def aligned_settings(runs: Sequence[RunResult]) -> list[dict[str, Setting]]:
+    """Each run's config with the dotted keys of all runs, `-` where a run's method has none.
+
+    TensorBoard takes the columns of its view, and their types, from one run: every run must have
+    all keys, and a key that is text in one run is text in all.
+    """
+    flat = [settings(run) for run in runs]
+    keys = sorted({key for own in flat for key in own})
+    text = {key for key in keys if any(isinstance(own.get(key, MISSING), str) for own in flat)}
+    return [
+        {key: str(own.get(key, MISSING)) if key in text else own[key] for key in keys}
+        for own in flat
+    ]
+
+
+def aligned_metrics(metrics: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+    """Each run's metrics with the names of all runs, nan where a run has none."""
+    names = sorted({name for own in metrics for name in own})
+    return [{name: own.get(name, math.nan) for name in names} for own in metrics]
+
+
+def settings(run: RunResult) -> dict[str, Setting]:
     """The run's config with dotted keys; lists and nulls as words."""
     return {
         key: value if isinstance(value, str | int | float) else str(value)

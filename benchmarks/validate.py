@@ -13,12 +13,16 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from benchmarks.budgets import UNITS
 from benchmarks.compose import COMMAND_LINE, PLAN_KEYS, Given, Values, nearest
 from benchmarks.schema import SECTIONS, TASKS, Machine, method_class
 from benchmarks.task_settings import GAME_KINDS
 
 NEVER = "never"
 """The word for a null `method.magnet_interval`."""
+
+NO_BUDGET = "none"
+"""The word for a null `budget`."""
 
 _CHOSEN = ("task.name", "task.kind", "task.game_seed", "method.name")
 """Fields of the schema that are set by choosing a file or by the plan, never by key."""
@@ -162,6 +166,20 @@ def _kinds(value: Any) -> list[str]:
     raise ValueError(f"got {value!r}, allowed is a list of some of {', '.join(GAME_KINDS)}")
 
 
+def _budget(value: Any) -> str | None:
+    if value in (None, NO_BUDGET):
+        return None
+    if isinstance(value, str) and value in UNITS:
+        return value
+    raise ValueError(f"got {value!r}, allowed is {' | '.join((NO_BUDGET, *UNITS))}")
+
+
+def _budget_amount(value: Any) -> int | None:
+    if value is None or (_is_integer(value) and value >= 1):
+        return value
+    raise ValueError(f"got {value!r}, allowed is an integer ≥ 1, or null (what method=mpo uses)")
+
+
 def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -175,4 +193,10 @@ def _is_seed_list(value: Any) -> bool:
     )
 
 
-_PLAN_CHECKS = {"seeds": _seeds, "task.kinds": _kinds, "task.game_seeds": _game_seeds}
+_PLAN_CHECKS = {
+    "seeds": _seeds,
+    "task.kinds": _kinds,
+    "task.game_seeds": _game_seeds,
+    "budget": _budget,
+    "budget_amount": _budget_amount,
+}

@@ -20,6 +20,17 @@ def number(interval: Interval | None, places: int = 3) -> str:
     return f"{text} [{interval.low:.{places}f}, {interval.high:.{places}f}]"
 
 
+def point(interval: Interval | None, places: int = 3) -> str:
+    """The value without its interval; `-` for no number."""
+    bare = None if interval is None else interval._replace(low=math.nan, high=math.nan)
+    return number(bare, places)
+
+
+def counted(n: int, noun: str) -> str:
+    """`1 run`, `5 runs`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def share(interval: Interval | None) -> str:
     """A share in per cent, `5.2 % [4.0, 6.5]`."""
     if interval is None or math.isnan(interval.value):

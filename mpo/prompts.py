@@ -194,9 +194,9 @@ def text_complaint(entry: object, name: str = "a prompt") -> str:
 
 
 def _line_entries(file: Path) -> Iterator[tuple[int, object]]:
+    is_json = file.suffix.lower() == ".jsonl"
     for number, line in text_lines(file):
-        parsed = isinstance(line, str) and file.suffix.lower() == ".jsonl"
-        yield number, _json_entry(str(line)) if parsed else line
+        yield number, _json_entry(line) if is_json and isinstance(line, str) else line
 
 
 def text_lines(file: Path) -> Iterator[tuple[int, str | Unreadable]]:

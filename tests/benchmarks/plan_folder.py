@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def exact_entry(
         "train": {"iterations": 300, "prompts": 3, "lr": 0.005},
         "judge": {"name": "matrix"},
     }
-    return _entry(f"exact-{group}-{variant}-s{seed}", "exact", group, config)
+    return entry_of(f"exact-{group}-{variant}-s{seed}", "exact", group, config)
 
 
 def language_entry(variant: str, seed: int, eval_responses: int = 2) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def language_entry(variant: str, seed: int, eval_responses: int = 2) -> dict[str
         "judge": {"name": "annotators"},
     }
     name = "smollm2-initial" if initial else f"smollm2-{variant}-s{seed}"
-    return _entry(name, "smollm2", "smollm2", config, "initial" if initial else "train")
+    return entry_of(name, "smollm2", "smollm2", config, "initial" if initial else "train")
 
 
 def _method(alpha: float, interval: int | None) -> dict[str, Any]:
@@ -88,9 +89,10 @@ def _method(alpha: float, interval: int | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _entry(
+def entry_of(
     name: str, task: str, group: str, config: dict[str, Any], role: str = "train"
 ) -> dict[str, Any]:
+    """A run of the plan with this config."""
     return {
         "name": name, "variant": config["variant"], "task": task, "group": group,
         "seed": config["seed"], "role": role, "config_hash": f"hash of {name}", "config": config,
@@ -123,7 +125,7 @@ def write_exact_run(folder: Path, entry: Mapping[str, Any], last: float | None =
     curve = last + (start - last) * np.exp(-iterations / 60) * wobble
     curve[-1] = last
     average = np.cumsum(curve) / np.arange(1, curve.size + 1)
-    place = _result(folder, entry, {
+    place = write_result(folder, entry, {
         "gap_initial": start, "gap_last": last, "gap_average": float(average[-1]),
         "gap_regularised": floor, "gap_regularised_sequence": floor,
         "gap_regularised_per_token": floor * 0.88, "equilibrium_support": SUPPORTS[group],
@@ -146,9 +148,9 @@ def write_language_run(
 ) -> None:
     """Write the result and samples of a run whose responses have about mean_words words."""
     draws = np.random.default_rng([entry["seed"], len(entry["name"]), 7])
-    place = _result(folder, entry, {
+    place = write_result(folder, entry, {
         "kl_reference": 0.4, "response_length": mean_words, "truncated": 0.1, "empty": 0.0,
-        "one_word": 0.0, "repeated_ngram": 0.0, "magnet_moves": 3,
+        "one_word": 0.0, "repeated_ngram": 0.0, "magnet_moves": 3, "iterations": 12,
     })  # fmt: skip
     lines = []
     for number in range(prompts):
@@ -174,12 +176,21 @@ def write_failure(folder: Path, entry: Mapping[str, Any], message: str) -> None:
     (place / "error.json").write_text(json.dumps(error), "utf-8")
 
 
-def _result(folder: Path, entry: Mapping[str, Any], metrics: dict[str, Any]) -> Path:
+COUNTS = {"samples": 77_400, "judge_calls": 77_000, "tokens": 200_000}
+
+
+def write_result(
+    folder: Path,
+    entry: Mapping[str, Any],
+    metrics: dict[str, Any],
+    counts: Mapping[str, int] = MappingProxyType(COUNTS),
+) -> Path:
+    """Write a run's result.json; returns the run's folder."""
     place = folder / "runs" / entry["name"]
     place.mkdir(parents=True)
     result = {
         "schema": 1, **{k: v for k, v in entry.items() if k != "config"}, "metrics": metrics,
-        "counts": {"samples": 77_400, "judge_calls": 77_000, "tokens": 200_000},
+        "counts": dict(counts),
         "seconds": {"wall": 21.5, "cpu": 20.0, "sampling": 5.0, "scoring": 3.0, "update": 9.0},
         "peak_memory_mib": 640.0, "environment": {"commit": "0123abc", "dirty": False}, "notes": [],
     }  # fmt: skip

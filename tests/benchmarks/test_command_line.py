@@ -70,21 +70,24 @@ def test_help_and_list_need_no_torch() -> None:
 def test_help_names_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    arguments = ("method=mpo",)
-    plan, _ = make_plan(read_command_line(arguments), arguments)
     from benchmarks.compose import flatten
 
-    keys = {key for run in plan["runs"] for key in flatten(run["config"])}
+    keys = set()
+    for arguments in (["method=mpo"], ["experiment=compare", "seeds=1"]):
+        plan, _ = make_plan(read_command_line(arguments), arguments)
+        keys |= {key for run in plan["runs"] for key in flatten(run["config"])}
     chosen = {"seed", "variant", "task.name", "task.kind", "task.game_seed", "method.name"}
     documented = set(re.findall(r"^  ([a-z_.]+) ", shown, flags=re.MULTILINE))
     assert keys - chosen <= documented
     assert {"seeds", "task.kinds", "task.game_seeds", "out", "jobs", "progress"} <= documented
+    assert {"methods", "size", "trials", "budget", "budget_amount"} <= documented
 
 
 def test_list_names_every_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     shown = capsys.readouterr().out
-    for group in ("ablation", "task", "method", "judge", "model", "strategy"):
+    groups = ("ablation", "experiment", "task", "method", "judge", "model", "strategy", "search")
+    for group in groups:
         for name in available(group):
             line = re.search(rf"^  {name}: (.*)$", shown, flags=re.MULTILINE)
             assert line and line[1].strip()
@@ -105,6 +108,35 @@ def test_a_dry_run_shows_plan_and_cost_and_writes_nothing(
         assert words in shown
     assert re.search(r"method\.magnet_interval: moving \d+, fixed null", shown)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_of_methods_shows_what_each_has_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["experiment=compare", "methods=[mpo,ppo,mpo_paper]", "size=quick", "--dry-run"]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "size quick, budget of a run: 126,720 samples (exact)" in shown
+    assert "  train.iterations: mpo 330, ppo 330, mpo_paper 164" in shown
+    assert "  method.gamma: mpo 1.0, ppo 1.0, mpo_paper 0.95" in shown
+    assert re.search(r"  ppo alone: .*method\.gae_lambda=0\.95", shown)
+    assert re.search(r"^  .*train\.clip_norm=1\.0", shown, flags=re.MULTILINE)
+
+
+def test_a_method_runs_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["method=ppo", "task=exact", "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "15 runs" in shown and "exact-smooth-8-ppo-s0" in shown
+    assert "budget of a run: none" in shown
+
+
+def test_a_stage_is_handed_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.stages import command
+
+    handed: list[list[str]] = []
+    monkeypatch.setattr(command, "stage", lambda words: handed.append(list(words)) or 7)
+    assert main(["stage", "sft", "--help"]) == 7
+    assert handed == [["sft", "--help"]]
 
 
 def test_mistakes_of_config_and_folder_are_listed_together_and_nothing_is_written(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.compose import available, flatten, read_command_line
+from benchmarks.compose import CONF, available, flatten, read_command_line, read_conf
 from benchmarks.plan import Plan, make_plan
 from benchmarks.schema import METHODS, SECTIONS, TASKS, Machine, make_objective, method_class
 from benchmarks.settings_docs import class_settings, method_settings
@@ -27,6 +27,12 @@ VARIED = {
     "opponent": {"method.opponent"},
     "kl_gradient": {"method.kl_gradient"},
     "alpha": {"method.magnet_interval"},
+    "no_self_play": {"method.self_play"},
+    "clip": {"method.proximal"},
+    "baseline": {"method.baseline"},
+    "magnet_interval": {"method.magnet_interval"},
+    "inner_steps": {"method.inner_steps"},
+    "pairs": {"method.pairs"},
 }
 
 
@@ -39,6 +45,72 @@ def test_an_ablation_varies_exactly_one_thing(name: str) -> None:
         assert len(ones) == len(others) > 0
         for one, other in zip(ones, others, strict=True):
             assert _differing(one, other) == VARIED[name] | {"variant"}
+
+
+@pytest.mark.parametrize("name", available("ablation"))
+def test_an_ablation_compares_every_variant_and_one_that_is_the_method_itself(name: str) -> None:
+    plan = plan_of(f"ablation={name}", "seeds=1", "task=exact")
+    variants = {run["variant"] for run in plan["runs"]}
+    assert {variant for pair in plan["compare"] for variant in pair} == variants
+    # What the ablation sets for all its variants is no difference from the method.
+    shared = read_conf(f"ablation/{name}").about.get("set", {})
+    (alone,) = {str(config["method"]) for config in configs(plan_of(*_alone(shared)), "mpo")}
+    assert alone in {str(run["config"]["method"]) for run in plan["runs"]}
+
+
+def _alone(shared: dict[str, Any]) -> list[str]:
+    values = [f"{key}={str(value).lower()}" for key, value in shared.items()]
+    return ["method=mpo", "task=exact", "seeds=1", *values]
+
+
+@pytest.mark.parametrize(
+    ("method", "varied"),
+    [
+        ("mpo_clip", {"proximal"}),
+        ("mpo_fixed", {"magnet_interval"}),
+        # The initial policy's responses are not samples of the policy: they cannot train.
+        ("no_self_play", {"self_play", "symmetric"}),
+    ],
+)
+@pytest.mark.parametrize("task", list(TASKS))
+def test_a_method_that_extends_mpo_differs_in_what_its_name_says(
+    method: str, varied: set[str], task: str
+) -> None:
+    plan = plan_of("experiment=compare", f"methods=[mpo,{method}]", f"task={task}", "seeds=1")
+    for one, other in zip(configs(plan, "mpo"), configs(plan, method), strict=True):
+        names = {"method.name", *(f"method.{field}" for field in varied)}
+        follows = {"train.iterations"} if one["train"] != other["train"] else set()
+        assert _differing(one, other) == names | {"variant"} | follows
+
+
+def test_mpo_rt_shares_with_mpo_what_both_have() -> None:
+    plan = plan_of("experiment=compare", "methods=[mpo,mpo_rt]", "seeds=1")
+    (mpo, *_), (transformed, *_) = configs(plan, "mpo"), configs(plan, "mpo_rt")
+    shared = set(mpo["method"]) & set(transformed["method"]) - {"name"}
+    assert shared == set(transformed["method"]) - {"name", "log_ratio"}
+    assert {key for key in shared if mpo["method"][key] != transformed["method"][key]} == set()
+
+
+@pytest.mark.parametrize("size", [4, 8])
+def test_best_of_n_keeps_its_n_and_samples_as_many_as_the_others(size: int) -> None:
+    for task, total in (("exact", 128), ("smollm2", 8)):
+        path = () if task == "exact" else ("method.selection=judge",)
+        name = f"iterative_dpo_{size}"
+        run = plan_of(f"method={name}", f"task={task}", "seeds=1", *path)["runs"][-1]
+        objective = make_objective(run["config"]["method"])
+        assert objective.responses == size
+        assert objective.needs().responses == total
+
+
+def test_what_was_tuned_is_for_tasks_and_methods_that_exist() -> None:
+    files = sorted((CONF / "tuned").rglob("*.yaml"))
+    assert files
+    for file in files:
+        assert file.parent.name in TASKS and file.stem in METHODS
+        values = read_conf(f"tuned/{file.parent.name}/{file.stem}").values
+        own = read_conf(f"method/{file.stem}").values
+        # What makes up a method is no tuning.
+        assert not set(values) & set(own)
 
 
 def test_the_alpha_ablation_sweeps_both_variants_on_games_and_seeds_of_its_own() -> None:

@@ -90,8 +90,9 @@ def test_a_variant_without_runs_is_not_compared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("last", "near"), [(0.37, True), (0.5, False)])
 def test_fixed_runs_are_held_against_the_solver(tmp_path: Path, last: float, near: bool) -> None:
     can, cannot = _texts(_exact(tmp_path, {"moving": FIVE, "fixed": [last] * 5}))
-    assert ("All 5 runs whose magnet never moves ended within 0.05" in can) == near
-    assert ("5 of 5 runs whose magnet never moves ended farther than 0.05" in cannot) != near
+    assert ("`fixed`: 5 runs ended within 0.05 of the gap of the solution" in can) == near
+    assert ("`fixed`: 5 of 5 runs ended farther than 0.05 from the gap" in cannot) != near
+    assert "`moving`: " not in can + cannot
 
 
 # LetterPanel likes more words, fewer words, and the letter e: longer responses win two of three.

@@ -1,4 +1,4 @@
-"""The notebook on a result that the committed command produced, and on made-up folders."""
+"""The notebooks on results that committed commands produced, and on made-up folders."""
 
 from __future__ import annotations
 
@@ -12,25 +12,31 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from benchmarks.aggregate import aggregate
 from benchmarks.compose import read_command_line
 from benchmarks.plan import make_plan
 from benchmarks.plan_folder import read_plan_file
+from tests.benchmarks.comparison_folder import comparison_plan, language_comparison
 from tests.benchmarks.plan_folder import LetterPanel, exact_plan, language_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "notebooks" / "ablation_fixed_ref.ipynb"
+COMPARE = ROOT / "notebooks" / "compare_methods.ipynb"
+COMPARED = ROOT / "docs" / "results" / "compare_exact"
 SMALL = ROOT / "tests" / "data" / "fixed_ref_small"
 
 
-def _run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Execute the notebook on a folder; returns its outputs."""
+def _run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, file: Path = NOTEBOOK
+) -> list[dict[str, Any]]:
+    """Execute a notebook on a folder; returns its outputs."""
     monkeypatch.setenv("MPO_RESULTS", str(folder))
     # Without it matplotlib's backend in the kernel is the test's, which shows no figure.
     monkeypatch.delenv("MPLBACKEND", raising=False)
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    resources = {"metadata": {"path": str(NOTEBOOK.parent)}}
+    notebook = nbformat.read(file, as_version=4)
+    resources = {"metadata": {"path": str(file.parent)}}
     NotebookClient(notebook, timeout=120, resources=resources).execute(env=dict(os.environ))
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]
 
@@ -97,8 +103,62 @@ def test_it_shows_a_game_for_each_panel(tmp_path: Path, monkeypatch: pytest.Monk
     assert "bradley_terry-0 (pure: 1, 1, 1)" in text
 
 
-def test_it_imports_nothing_of_the_project() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+@pytest.mark.parametrize("file", [NOTEBOOK, COMPARE], ids=lambda file: file.stem)
+def test_it_imports_nothing_of_the_project(file: Path) -> None:
+    notebook = nbformat.read(file, as_version=4)
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     imported = set(re.findall(r"^\s*(?:import|from)\s+(\w+)", code, re.MULTILINE))
     assert imported == {"json", "os", "pathlib", "matplotlib", "pandas", "IPython"}
+
+
+def test_methods_are_shown_on_the_committed_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not (COMPARED / "table.csv").is_file():
+        pytest.fail(
+            f"{COMPARED.relative_to(ROOT)}/table.csv is missing: make the folder with "
+            "`python benchmarks/run.py experiment=compare out=docs/results/compare_exact`, remove "
+            "what is large (tensorboard/, policies) and commit it"
+        )
+    outputs = _run(COMPARED, monkeypatch, COMPARE)
+    text = _text(outputs)
+    for run in read_plan_file(COMPARED)["runs"]:
+        assert run["variant"] in text
+    assert _images(outputs) == 2 and "own target" in text
+
+
+def test_methods_are_shown_beside_their_own_targets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison_plan(tmp_path, seeds=2)
+    aggregate(tmp_path)
+    outputs = _run(tmp_path, monkeypatch, COMPARE)
+    text = _text(outputs)
+    assert _images(outputs) == 2 and "This plan has no language task" in text
+    for words in (
+        "smooth-0 (mixed: 3, 5, 2): duality gap",
+        "**ppo** on smooth-0, seed 0; own target: tilted reference",
+        "**free** on smooth-0, seed 0; own target: none is known",
+        "own target</th>",
+        "14,400",
+        "optimizer_steps",
+    ):
+        assert words in text
+
+
+def test_methods_are_shown_on_a_language_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    language_comparison(tmp_path, rounds=2)
+    aggregate(tmp_path, LetterPanel)
+    outputs = _run(tmp_path, monkeypatch, COMPARE)
+    text = _text(outputs)
+    assert _images(outputs) == 1 and "This plan has no exact task" in text
+    first = (tmp_path / "runs/smollm2-ppo-s0/samples.jsonl").read_text("utf-8").splitlines()[0]
+    for words in (json.loads(first)["response"], "Question 0?", "win_rate_round1", "200,000"):
+        assert words in text
+
+
+def test_without_a_table_it_says_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CellExecutionError, match=r"run\.py experiment=compare"):
+        _run(tmp_path, monkeypatch, COMPARE)

@@ -25,9 +25,9 @@ def problems_of(*arguments: str) -> list[str]:
     ("argument", "words"),
     [
         # unknown names, each with the nearest that exists
-        ("ablation=fixd_ref", ["ablation", "'fixd_ref'", "alpha, fixed_ref", "nearest: fixed_ref"]),
+        ("ablation=fixd_ref", ["ablation", "'fixd_ref'", "alpha, baseline", "nearest: fixed_ref"]),
         ("task=exakt", ["task", "'exakt'", "exact, smollm2", "nearest: exact"]),
-        ("method=mop", ["method", "'mop'", "mpo, mpo_paper", "nearest: mpo"]),
+        ("method=mop", ["method", "'mop'", "mpo, mpo_clip", "nearest: mpo"]),
         ("strategy=deepsped", ["strategy", "'deepsped'", "nearest: deepspeed"]),
         ("judge=annotators", ["judge", "'annotators'", "smollm2", "exact"]),
         ("method.alfa=1", ["method.alfa", "nearest: method.alpha"]),

@@ -170,7 +170,7 @@ def test_the_report_names_command_commit_budget_and_figures(tmp_path: Path) -> N
         "Wall time 3.0 minutes in 2 executions, 2 or 1 at a time. The runs used 80 s of CPU time",
         "`moving` and `fixed` on smooth-0, seeds 0, 1; method mpo, iterations 300",
         "magnet_interval 25 or never",
-        "A run used 77,400 samples, 77,000 judge calls and 200,000 tokens.",
+        "A run used 900 prompts, 77,400 samples, 77,000 judge calls, 200,000 tokens and 1,200 ",
         "](figures/gap_all.png)",
         "These numbers support:",
         "They do not show:",

@@ -63,7 +63,7 @@ class Kept:
 def enumerate_policy(game: EnumerableGame, model: Any) -> np.ndarray:
     """π(y|x) of every response (X, R), each in a forward pass of its own, float64."""
     table = np.zeros((len(game.prompts), game.num_responses))
-    for x, prompt in enumerate(game.prompts):
+    for x, prompt in enumerate(game.framed_prompts):
         for y, (row, length) in enumerate(
             zip(game.responses.tolist(), game.lengths.tolist(), strict=True)
         ):

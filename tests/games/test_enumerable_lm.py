@@ -156,8 +156,6 @@ def test_framed_prompts_keep_prompts_and_responses_apart() -> None:
         read = [
             (*prompt, *response[:length])
             for prompt in game.framed_prompts
-            for response, length in zip(
-                game.responses.tolist(), game.lengths.tolist(), strict=True
-            )
+            for response, length in zip(game.responses.tolist(), game.lengths.tolist(), strict=True)
         ]
         assert len(set(map(tuple, read))) == len(read)

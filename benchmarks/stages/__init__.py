@@ -1,0 +1,1 @@
+"""`python benchmarks/run.py stage NAME`: the stages before self-play."""

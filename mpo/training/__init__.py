@@ -1,0 +1,1 @@
+"""The stages before self-play: supervised fine-tuning, reward model, preference model."""
