@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -44,7 +45,8 @@ def footnotes(table: pd.DataFrame, results: PlanResults) -> list[str]:
         notes.append(
             "win_rate: mean over evaluation prompts and all cross pairs of responses of the share "
             "of annotators that prefer the trained policy's, ties ½; each policy's responses are "
-            "sampled independently."
+            "sampled independently. The panel of annotators judges them, whoever judged in "
+            f"training ({judges_note(results)})."
         )
     return notes + state_notes(results)
 
@@ -109,6 +111,19 @@ def budget_notes(results: PlanResults) -> list[str]:
             "variant."
         )
     return notes
+
+
+def judges_note(results: PlanResults) -> str:
+    """Who judged or rewarded each variant of the language tasks in training."""
+    sources: dict[str, list[str]] = {}
+    for run in results.runs:
+        if run.task != EXACT and run.role == "train":
+            reward = (run.config.get("reward") or {}).get("path")
+            judge = str(run.config["judge"]["name"])
+            named = judge if reward is None else f"{judge}, reward model {Path(reward).name}"
+            if run.variant not in sources.setdefault(named, []):
+                sources[named].append(run.variant)
+    return "; ".join(f"{named}: {', '.join(variants)}" for named, variants in sources.items())
 
 
 def settings_note(results: PlanResults, task: str) -> str:

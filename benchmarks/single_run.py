@@ -5,13 +5,10 @@ from __future__ import annotations
 import platform
 import resource
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from benchmarks.atomic import write_json
 from benchmarks.build import build
@@ -22,7 +19,7 @@ from benchmarks.recorder import Recorder, Report
 from mpo import checkpoint
 from mpo.data import PromptDataModule
 from mpo.judges.protocol import Judge
-from mpo.strategy import build_strategy
+from mpo.trainer import fit_once
 
 RESULT_SCHEMA = 1
 
@@ -108,25 +105,14 @@ def _fit(run: dict[str, Any], built: Built, folder: Path, report: Report, elapse
         report,
         elapsed,
     )
-    device = config["device"].split(":")[0]
-    with warnings.catch_warnings():
-        # The engine chooses the modules' mode itself, and reads batches in the main process.
-        warnings.filterwarnings("ignore", message=".*module.s. in eval mode.*")
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        trainer = L.Trainer(
-            max_epochs=1,
-            accelerator="cpu" if device == "cpu" else "cuda",
-            strategy=build_strategy(
-                strategy["name"], strategy["zero_stage"], train["clip_norm"], device
-            ),
-            logger=TensorBoardLogger(
-                folder, name="tensorboard", version="", purge_step=start + 1 if resumed else None
-            ),
-            log_every_n_steps=1,
-            callbacks=[recorder],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-        trainer.fit(built.module, PromptDataModule(built.iterations, start))
+    fit_once(
+        built.module,
+        PromptDataModule(built.iterations, start),
+        folder,
+        strategy=strategy["name"],
+        zero_stage=strategy["zero_stage"],
+        clip_norm=train["clip_norm"],
+        device=config["device"].split(":")[0],
+        callbacks=[recorder],
+        purge_step=start + 1 if resumed else None,
+    )

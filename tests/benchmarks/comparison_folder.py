@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.aggregate import collect
+from benchmarks.plan_results import PlanResults, read_plan
 from tests.benchmarks.plan_folder import (
     SUPPORTS,
+    LetterPanel,
     entry_of,
     language_entry,
     write_language_run,
@@ -167,3 +170,12 @@ def write_rounds(folder: Path, entry: Mapping[str, Any], rounds: int) -> None:
     for r in range(1, rounds):
         initial = (folder / "runs" / "smollm2-initial" / "samples.jsonl").read_text("utf-8")
         (place / f"samples_round{r}.jsonl").write_text(initial, "utf-8")
+
+
+Read = tuple[pd.DataFrame, PlanResults]
+
+
+def read(folder: Path) -> Read:
+    """The folder's table, made anew, and its runs."""
+    results = read_plan(folder)
+    return collect(results, LetterPanel), results

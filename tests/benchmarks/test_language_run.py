@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
@@ -59,6 +60,7 @@ def out(user: User, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "task.eval_responses": 2,
         "seeds": 1,
         "train.iterations": 2,
+        "train.rounds": 2,
         "train.eval_every": 1,
         "train.prompts": 3,
         "train.lr": 1e-3,
@@ -134,6 +136,33 @@ def test_the_table_says_what_the_runs_say(out: Path) -> None:
         for name in ("kl_reference", "response_length", "truncated", "empty"):
             assert mine.loc[name, "value"] == pytest.approx(metrics[name], rel=1e-6), name
         assert 0 <= mine.loc["win_rate", "value"] <= 1
+
+
+def test_each_rounds_policy_is_kept_and_sampled(out: Path) -> None:
+    first, last = {}, {}
+    for variant in ("moving", "fixed"):
+        folder = out / "runs" / RUNS[variant]
+        metrics = result(folder)["metrics"]
+        one, two = metrics["rounds"]
+        assert [(one["round"], one["iteration"]), (two["round"], two["iteration"])] == [
+            (1, 1), (2, 2),
+        ]  # fmt: skip
+        assert 0 < one["kl_reference"] != two["kl_reference"] == metrics["kl_reference"]
+        lines = [json.loads(x) for x in (folder / "samples_round1.jsonl").open(encoding="utf-8")]
+        assert len(lines) == EVAL_PROMPTS * 2
+        assert one["response_length"] == pytest.approx(sum(r["tokens"] for r in lines) / len(lines))
+        assert not (folder / "samples_round2.jsonl").exists()
+        first[variant], last[variant] = (
+            load_file(folder / f"policy_round{r}.safetensors") for r in (1, 2)
+        )
+        final = load_file(folder / "policy.safetensors")
+        assert all(torch.equal(final[name], weight) for name, weight in last[variant].items())
+    # Until the magnet has moved the variants are one run.
+    assert all(torch.equal(first["moving"][name], w) for name, w in first["fixed"].items())
+    assert any(not torch.equal(last["moving"][name], w) for name, w in last["fixed"].items())
+    table = pd.read_csv(out / "table.csv").set_index(["variant", "metric"])["value"]
+    rounds = [table["moving", f"win_rate_round{r}"] for r in (1, 2)]
+    assert rounds[1] == table["moving", "win_rate"] and 0 <= rounds[0] <= 1
 
 
 def test_tensorboard_shows_texts_side_by_side(out: Path) -> None:
