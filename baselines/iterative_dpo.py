@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from mpo.objectives.field_checks import FieldChecks
 from mpo.objectives.protocol import MAGNET, Needs
 from mpo.records import Metrics, Rollout, Scores, Weighted
 from mpo.returns import mean_win
@@ -50,19 +51,15 @@ class IterativeDPO:
 
     def problems(self) -> list[str]:
         """Every invalid field, as 'field: got …, allowed is …'."""
-        found = []
-
-        def check(field: str, good: bool, allowed: str) -> None:
-            if not good:
-                found.append(f"{field}: got {getattr(self, field)!r}, allowed is {allowed}")
-
-        check("responses", self.responses >= 2, "an integer ≥ 2: a best and a worst response")
-        check("groups", self.groups >= 1, "an integer ≥ 1")
-        check("beta", 0 < self.beta < float("inf"), "a number > 0")
-        check("label_smoothing", 0 <= self.label_smoothing < 0.5, "a number in [0, 0.5)")
-        check("selection", self.selection in ("reward", "judge"), "reward | judge")
-        check("inner_steps", self.inner_steps >= 1, "an integer ≥ 1")
-        return found
+        checks = FieldChecks(self)
+        good = self.responses >= 2
+        checks.require("responses", good, "an integer ≥ 2: a best and a worst response")
+        checks.count("groups")
+        checks.positive("beta")
+        checks.require("label_smoothing", 0 <= self.label_smoothing < 0.5, "a number in [0, 0.5)")
+        checks.choice("selection", "reward", "judge")
+        checks.count("inner_steps")
+        return checks.found
 
     def needs(self) -> Needs:
         """Samples of the magnet, which moves with the rounds, and their rewards or comparisons."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from baselines.gae import generalised_advantages
 from baselines.whitening import whiten
+from mpo.objectives.field_checks import FieldChecks
 from mpo.objectives.protocol import REFERENCE, Needs
 from mpo.records import Metrics, Rollout, Scores, Weighted
 
@@ -82,34 +83,21 @@ class PPO:
 
     def problems(self) -> list[str]:
         """Every invalid field, as 'field: got …, allowed is …'."""
-        found = []
-
-        def check(field: str, good: bool, allowed: str) -> None:
-            if not good:
-                found.append(f"{field}: got {getattr(self, field)!r}, allowed is {allowed}")
-
-        def positive(field: str) -> None:
-            check(field, 0 < getattr(self, field) < float("inf"), "a number > 0")
-
-        def not_negative(field: str) -> None:
-            check(field, 0 <= getattr(self, field) < float("inf"), "a number ≥ 0")
-
-        check("responses", self.responses >= 1, "an integer ≥ 1")
-        check("inner_steps", self.inner_steps >= 1, "an integer ≥ 1")
+        checks = FieldChecks(self)
+        for field in ("responses", "inner_steps", "kl_horizon"):
+            checks.count(field)
         if self.adaptive_kl:
             good = 0 < self.beta < float("inf")
-            check("beta", good, "a number > 0 when adaptive_kl is true: it is multiplied")
+            checks.require("beta", good, "a number > 0 when adaptive_kl is true: it is multiplied")
         else:
-            not_negative("beta")
-        check("gamma", 0 < self.gamma <= 1, "a number in (0, 1]")
-        check("gae_lambda", 0 <= self.gae_lambda <= 1, "a number in [0, 1]")
-        positive("clip_range")
-        positive("value_clip_range")
-        not_negative("value_coefficient")
-        not_negative("ptx_coefficient")
-        positive("kl_target")
-        check("kl_horizon", self.kl_horizon >= 1, "an integer ≥ 1")
-        return found
+            checks.not_negative("beta")
+        checks.require("gamma", 0 < self.gamma <= 1, "a number in (0, 1]")
+        checks.require("gae_lambda", 0 <= self.gae_lambda <= 1, "a number in [0, 1]")
+        for field in ("clip_range", "value_clip_range", "kl_target"):
+            checks.positive(field)
+        for field in ("value_coefficient", "ptx_coefficient"):
+            checks.not_negative(field)
+        return checks.found
 
     def needs(self) -> Needs:
         """Samples of π_k with their rewards, the reference's log-probabilities and a critic."""

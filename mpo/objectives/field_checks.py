@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 class FieldChecks:
     """The invalid fields of a method, in `found` as 'field: got …, allowed is …'."""
@@ -15,6 +17,18 @@ class FieldChecks:
         if not good:
             got = getattr(self.method, field)
             self.found.append(f"{field}: got {got!r}, allowed is {allowed}")
+
+    def positive(self, field: str) -> None:
+        """A finite number above 0."""
+        self.require(field, 0 < getattr(self.method, field) < math.inf, "a number > 0")
+
+    def not_negative(self, field: str) -> None:
+        """A finite number of at least 0."""
+        self.require(field, 0 <= getattr(self.method, field) < math.inf, "a number ≥ 0")
+
+    def count(self, field: str) -> None:
+        """An integer of at least 1."""
+        self.require(field, getattr(self.method, field) >= 1, "an integer ≥ 1")
 
     def choice(self, field: str, *allowed: str) -> None:
         """One of these words."""

@@ -62,8 +62,8 @@ class MPOTargets(NamedTuple):
 
 def check_self_play(checks: FieldChecks, method: SelfPlay) -> None:
     """Note every invalid field among the shared settings."""
-    checks.require("alpha", 0 <= method.alpha < float("inf"), "a number ≥ 0")
-    checks.require("eta", 0 < method.eta < float("inf"), "a number > 0")
+    checks.not_negative("alpha")
+    checks.positive("eta")
     checks.choice("eta_schedule", "constant", "linear")
     checks.count_or_none("eta_horizon", "the run's iterations")
     checks.require("eta_floor", 0 < method.eta_floor <= 1, "a number in (0, 1]")
@@ -71,7 +71,7 @@ def check_self_play(checks: FieldChecks, method: SelfPlay) -> None:
     checks.count_or_none("magnet_interval", "never; `never` is the same")
     checks.choice("opponent", "policy", "snapshot")
     checks.count_or_none("opponent_interval", "moves with the magnet")
-    checks.require("inner_steps", method.inner_steps >= 1, "an integer ≥ 1")
+    checks.count("inner_steps")
     checks.choice("baseline", "half", "remax", "rloo")
     checks.choice("pairs", "disjoint", "all")
     checks.require(
@@ -85,7 +85,7 @@ def check_self_play(checks: FieldChecks, method: SelfPlay) -> None:
         checks.require("responses", good, "≥ 2, and even for disjoint pairs")
         enough = method.responses >= (3 if method.pairs == "all" else 4)
     else:
-        checks.require("responses", method.responses >= 1, "an integer ≥ 1")
+        checks.count("responses")
         enough = method.responses >= 2
     checks.require(
         "baseline",

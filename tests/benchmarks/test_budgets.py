@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from benchmarks.budgets import UNITS, a_prompt
-from benchmarks.compose import flatten, read_command_line
-from benchmarks.plan import Plan, PlanError, make_plan
 from mpo.objectives.protocol import Needs
+from tests.benchmarks.plans import by_variant, plan_of, problems_of
 
 METHODS = ("mpo", "mpo_paper", "no_self_play", "ppo", "iterative_dpo_4")
 ONE = ("experiment=compare", f"methods=[{','.join(METHODS)}]", "task.kinds=smooth", "seeds=1")
@@ -24,20 +21,6 @@ CALLS = {
     "ppo": 6,
     "iterative_dpo_4": 8,
 }
-
-
-def plan_of(*arguments: str) -> Plan:
-    return make_plan(read_command_line(arguments), arguments)[0]
-
-
-def problems_of(*arguments: str) -> list[str]:
-    with pytest.raises(PlanError) as caught:
-        make_plan(read_command_line(arguments), arguments)
-    return caught.value.problems
-
-
-def by_variant(plan: Plan) -> dict[str, dict[str, Any]]:
-    return {run["variant"]: flatten(run["config"]) for run in plan["runs"]}
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.compose import CONF, available, flatten, read_command_line, read_conf
-from benchmarks.plan import Plan, make_plan
+from benchmarks.compose import CONF, available, flatten, read_conf
+from benchmarks.plan import Plan
 from benchmarks.schema import METHODS, SECTIONS, TASKS, Machine, make_objective, method_class
 from benchmarks.settings_docs import class_settings, method_settings
 from benchmarks.task_settings import GAME_KINDS
-
-
-def plan_of(*arguments: str) -> Plan:
-    return make_plan(read_command_line(arguments), arguments)[0]
+from tests.benchmarks.plans import plan_of
 
 
 def configs(plan: Plan, variant: str) -> list[dict[str, Any]]:

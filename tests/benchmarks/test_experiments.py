@@ -5,30 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from benchmarks import compose
-from benchmarks.compose import flatten, read_command_line, read_conf
-from benchmarks.plan import Plan, PlanError, make_plan
+from benchmarks.compose import flatten, read_conf
+from tests.benchmarks.plans import by_variant, plan_of, problems_of
 
 COMPARE = ("experiment=compare",)
 EVERY = read_conf("experiment/compare").about["methods"]
-
-
-def plan_of(*arguments: str) -> Plan:
-    return make_plan(read_command_line(arguments), arguments)[0]
-
-
-def problems_of(*arguments: str) -> list[str]:
-    with pytest.raises(PlanError) as caught:
-        make_plan(read_command_line(arguments), arguments)
-    return caught.value.problems
-
-
-def by_variant(plan: Plan) -> dict[str, dict[str, Any]]:
-    return {run["variant"]: flatten(run["config"]) for run in plan["runs"]}
 
 
 @pytest.fixture

@@ -11,22 +11,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from benchmarks import inputs
-from benchmarks.compose import flatten, nest, read_command_line, read_conf
+from benchmarks.compose import flatten, nest, read_conf
 from benchmarks.cost import plan_cost, run_cost
-from benchmarks.plan import Plan, PlanError, make_plan
+from benchmarks.plan import Plan
 from benchmarks.plan_folder import read_plan_file
+from tests.benchmarks.plans import plan_of, problems_of
 
 EXACT = ("ablation=fixed_ref", "task=exact")
-
-
-def plan_of(*arguments: str) -> Plan:
-    return make_plan(read_command_line(arguments), arguments)[0]
-
-
-def problems_of(*arguments: str) -> list[str]:
-    with pytest.raises(PlanError) as caught:
-        make_plan(read_command_line(arguments), arguments)
-    return caught.value.problems
 
 
 def configs(plan: Plan, variant: str) -> list[dict[str, Any]]:

@@ -8,17 +8,12 @@ import pytest
 
 from benchmarks import inputs
 from benchmarks.compose import read_command_line
-from benchmarks.plan import PlanError, make_plan
+from benchmarks.plan import make_plan
 from mpo.bundled import MissingBundle
+from tests.benchmarks.plans import problems_of
 
 EXACT = ("ablation=fixed_ref", "task=exact")
 LANGUAGE = ("ablation=fixed_ref", "task=smollm2")
-
-
-def problems_of(*arguments: str) -> list[str]:
-    with pytest.raises(PlanError) as caught:
-        make_plan(read_command_line(arguments), arguments)
-    return caught.value.problems
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from benchmarks import trained_inputs
-from benchmarks.compose import read_command_line
 from benchmarks.inputs import input_hashes
-from benchmarks.plan import Plan, PlanError, make_plan
 from mpo.judges.fit import template_sha256, tokenizer_sha256
+from tests.benchmarks.plans import plan_of, problems_of
 from tests.benchmarks.tiny_language_model import save_model, save_prompts
 
 PROMPT = "Reply in one sentence."
@@ -54,16 +53,6 @@ def arguments(policy: Path, *more: str) -> tuple[str, ...]:
     sizes = ("seeds=1", "task.eval_prompts=2", "train.prompts=2", "model.train_blocks=1")
     inputs = (f"model.path={policy / 'model'}", f"task.prompts={policy / 'prompts.txt'}")
     return ("task=smollm2", *sizes, *inputs, *more)
-
-
-def plan_of(*words: str) -> Plan:
-    return make_plan(read_command_line(words), words)[0]
-
-
-def problems_of(*words: str) -> list[str]:
-    with pytest.raises(PlanError) as caught:
-        plan_of(*words)
-    return caught.value.problems
 
 
 def test_a_reward_model_of_the_policys_text_is_taken_and_hashed(

@@ -7,21 +7,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.command_line import main
-from benchmarks.compose import available, flatten, read_command_line, read_conf
-from benchmarks.plan import Plan, PlanError, make_plan
+from benchmarks.compose import available, flatten, read_conf
 from benchmarks.tuning import drawn, grid_points, trial_count
+from tests.benchmarks.plans import plan_of, problems_of
 
 TUNE = ("tune", "task=exact", "methods=[mpo,ppo]")
-
-
-def plan_of(*arguments: str) -> Plan:
-    return make_plan(read_command_line(arguments), arguments)[0]
-
-
-def problems_of(*arguments: str) -> list[str]:
-    with pytest.raises(PlanError) as caught:
-        make_plan(read_command_line(arguments), arguments)
-    return caught.value.problems
 
 
 def test_every_point_of_the_grid_is_a_variant() -> None:
