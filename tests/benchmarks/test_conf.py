@@ -30,6 +30,7 @@ VARIED = {
     "magnet_interval": {"method.magnet_interval"},
     "inner_steps": {"method.inner_steps"},
     "pairs": {"method.pairs"},
+    "ppo_beta": {"method.beta"},
 }
 
 
@@ -50,14 +51,16 @@ def test_an_ablation_compares_every_variant_and_one_that_is_the_method_itself(na
     variants = {run["variant"] for run in plan["runs"]}
     assert {variant for pair in plan["compare"] for variant in pair} == variants
     # What the ablation sets for all its variants is no difference from the method.
-    shared = read_conf(f"ablation/{name}").about.get("set", {})
-    (alone,) = {str(config["method"]) for config in configs(plan_of(*_alone(shared)), "mpo")}
+    about = read_conf(f"ablation/{name}").about
+    (method,) = {(own or {}).get("method", "mpo") for own in about["variants"].values()}
+    plan_alone = plan_of(*_alone(method, about.get("set", {})))
+    (alone,) = {str(config["method"]) for config in configs(plan_alone, method)}
     assert alone in {str(run["config"]["method"]) for run in plan["runs"]}
 
 
-def _alone(shared: dict[str, Any]) -> list[str]:
+def _alone(method: str, shared: dict[str, Any]) -> list[str]:
     values = [f"{key}={str(value).lower()}" for key, value in shared.items()]
-    return ["method=mpo", "task=exact", "seeds=1", *values]
+    return [f"method={method}", "task=exact", "seeds=1", *values]
 
 
 @pytest.mark.parametrize(
