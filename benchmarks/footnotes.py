@@ -11,6 +11,7 @@ from benchmarks.best_alpha import is_sweep
 from benchmarks.exact_rows import TASK as EXACT
 from benchmarks.plan_results import PlanResults, RunResult
 from benchmarks.target_rows import DEVIATION_TOLERANCE
+from benchmarks.trials import edge_notes
 from benchmarks.verdicts import MINIMUM_SEEDS
 from benchmarks.wording import counted, listed
 
@@ -27,7 +28,7 @@ SETTINGS = {
 def footnotes(table: pd.DataFrame, results: PlanResults) -> list[str]:
     """All footnotes, in order; a line each."""
     notes = [settings_note(results, task) for task in results.tasks()]
-    notes = [note for note in notes if note] + budget_notes(results)
+    notes = [note for note in notes if note] + budget_notes(results) + edge_notes(table, results)
     notes.append(
         "Intervals: 95 %, scipy.stats.bootstrap with a fixed seed, paired where seeds or prompts "
         "are shared. A difference is called resolved only when Student's paired interval excludes "

@@ -17,6 +17,7 @@ from benchmarks.footnotes import footnotes
 from benchmarks.paper_claims import paper_sentences
 from benchmarks.plan_results import PlanResults, RunResult
 from benchmarks.rows import find, read_table
+from benchmarks.trials import is_tuning
 from benchmarks.wording import duration, listed, number
 
 ALPHA_TABLE = Path(__file__).resolve().parents[1] / "docs" / "results" / "alpha" / "table.csv"
@@ -114,7 +115,7 @@ def _budget(results: PlanResults, task: str) -> str:
     if not runs:
         return f"{task}: no run trains."
     names = list(dict.fromkeys(run.variant for run in runs))
-    shown = [f"`{name}`" for name in names]
+    shown = [f"{len(names)} trials"] if is_tuning(results) else [f"`{name}`" for name in names]
     groups = list(dict.fromkeys(run.group for run in runs))
     places = f" on {listed(groups)}" if groups != [task] else ""
     seeds = sorted({run.seed for run in runs})

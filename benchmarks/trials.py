@@ -16,7 +16,7 @@ from benchmarks.exact_rows import TASK as EXACT
 from benchmarks.intervals import Interval, mean_interval
 from benchmarks.plan_results import PlanResults
 from benchmarks.rows import Row, find, row
-from benchmarks.wording import number
+from benchmarks.wording import listed, number
 
 BEST_FILE = "best.yaml"
 SCORE = "trial_score"
@@ -85,6 +85,24 @@ def write_best(folder: Path, table: pd.DataFrame, results: PlanResults) -> None:
             for method, variant in best_trials(table, results).items()
         }
         write_text(folder / BEST_FILE, OmegaConf.to_yaml(OmegaConf.create(best)))
+
+
+def edge_notes(table: pd.DataFrame, results: PlanResults) -> list[str]:
+    """A note that names the best values which lie at an edge of their grid."""
+    if not is_tuning(results):
+        return []
+    trials = results.plan["trials"]
+    found = []
+    for method, variant in best_trials(table, results).items():
+        own = [trial["values"] for trial in trials.values() if trial["method"] == method]
+        for key, value in trials[variant]["values"].items():
+            tried = sorted({values[key] for values in own})
+            if len(tried) > 2 and value in (tried[0], tried[-1]):
+                side = "smallest" if value == tried[0] else "largest"
+                found.append(f"{method} {key} {_cell(value)} ({side} of {len(tried)})")
+    if not found:
+        return []
+    return [f"Best at the edge of what was tried, so beyond it may be better: {listed(found)}."]
 
 
 def trials_block(table: pd.DataFrame, results: PlanResults) -> Block:

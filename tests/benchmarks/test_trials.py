@@ -81,6 +81,8 @@ def test_the_best_trial_of_each_method_is_marked_and_written(tmp_path: Path) -> 
     ]  # fmt: skip
     report = (tmp_path / "report.md").read_text("utf-8")
     assert "Of 3 trials `mpo` is best at train.lr=0.003." in report
+    # mpo's best lies inside its grid, ppo's at the end of it.
+    assert "may be better: ppo train.lr 0.01 (largest of 3)." in report
     assert "`ppo` is best at train.lr=0.01 (train.lr at the end of what was tried)." in report
     assert "no seed in common" not in report
 
