@@ -137,7 +137,9 @@ def settings_note(results: PlanResults, task: str) -> str:
         for variant in variants:
             own = next(run for run in runs if run.variant == variant)
             if field in own.method:
-                values.setdefault(str(own.method[field]), []).append(variant)
+                alone = field == "opponent" and own.method.get("self_play") is False
+                value = "initial policy" if alone else str(own.method[field])
+                values.setdefault(value, []).append(variant)
         if not values:
             continue
         if field in _varied(results):
