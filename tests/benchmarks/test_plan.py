@@ -57,8 +57,10 @@ def test_the_run_of_the_initial_policy_trains_nothing_and_has_no_variants_settin
     ("arguments", "key", "expected"),
     [
         ((), "train.clip_norm", 1.0),  # base
-        ((), "train.lr", read_conf("task/exact").values["train.lr"].value),  # task
-        ((), "method.alpha", read_conf("task/exact").values["method.alpha"].value),
+        ((), "train.prompts", read_conf("task/exact").values["train.prompts"].value),  # task
+        ((), "method.eta", read_conf("task/exact").values["method.eta"].value),
+        ((), "train.lr", read_conf("tuned/exact/mpo").values["train.lr"].value),  # tuned
+        ((), "method.alpha", read_conf("tuned/exact/mpo").values["method.alpha"].value),
         (("method=mpo_paper",), "method.alpha", 0.2),  # the method's file beats the task's
         (("method=mpo_paper", "method.alpha=0.3"), "method.alpha", 0.3),
         (("strategy=deepspeed",), "strategy.name", "deepspeed"),

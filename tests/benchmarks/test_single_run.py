@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from benchmarks import build, evaluate_exact, single_run
+from benchmarks.compose import read_conf
 from benchmarks.single_run import execute_run
 from mpo.games.enumerable_lm import EnumerableGame
 from mpo.games.zoo import make_game
@@ -133,7 +134,8 @@ def test_the_curve_is_that_of_the_enumerated_policies(kept: Kept) -> None:
 
 
 def test_steps_are_compared_with_the_tabular_ones(kept: Kept) -> None:
-    game, alpha, eta = kept.game, 0.1, 2.0
+    game, eta = kept.game, 2.0
+    alpha = read_conf("tuned/exact/mpo").values["method.alpha"].value
     for k, row in enumerate(kept.rows[1:], 1):
         before, magnet = kept.policies[k - 1], kept.magnets[k - 1]
         step = divergence(game, kept.policies[k], before)
