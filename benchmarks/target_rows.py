@@ -57,12 +57,6 @@ def stays_regularised(run: RunResult) -> bool:
     )
 
 
-def deviation_of(run: RunResult) -> float | None:
-    """gap_last less the gap of the run's own target; None where it has none."""
-    target = target_of(run)
-    return None if target is None else float(run.metrics["gap_last"]) - target.gap
-
-
 def target_rows(place: tuple[str, str], variant: str, runs: Sequence[RunResult]) -> list[Row]:
     """gap_target, tv_target and gap_deviation of a variant's runs on a game."""
     known = [(run, target) for run in runs if (target := target_of(run)) is not None]
