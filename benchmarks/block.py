@@ -33,7 +33,9 @@ def difference_cells(
         "comparison": f"{first} - {second}",
         "difference": number(interval),
         "ratio": number(find(table, group, first, f"{metric}_ratio", second), 2),
-        "could have seen": f"{difference.minimum_detectable:.3f}",
+        "could have seen": number(
+            find(table, group, first, f"{metric}_minimum_detectable", second)
+        ),
         "verdict": verdict(difference, first),
     }
 

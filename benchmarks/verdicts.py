@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.intervals import Difference
+from benchmarks.wording import counted
 
 MINIMUM_SEEDS = 5
 
@@ -31,4 +32,4 @@ def verdict(difference: Difference, first: str) -> str:
     if found in (LOWER, HIGHER):
         scope = "" if difference.unit == "seeds" else " (these runs)"
         return f"{first} {found}{scope}"
-    return found if found == UNRESOLVED else f"no claim: {difference.n} seeds"
+    return found if found == UNRESOLVED else f"no claim: {counted(difference.n, 'seed')}"
