@@ -56,6 +56,41 @@ def duality_gap(preferences: Tensor, policy: Tensor, weights: Tensor) -> float:
     return float((weights.to(torch.float64) * 2 * (wins.amax(1) - 0.5)).sum())
 
 
+def duality_gaps(preferences: Tensor, policies: Tensor) -> Tensor:
+    """2 (max_y P(y ≻ π) − ½) of N policies, each on a game of its own, or all on one game.
+
+    Args:
+        preferences: (N, R, R), or (1, R, R) or (R, R) for one game of all.
+        policies: (N, R), rows sum to 1.
+
+    Returns:
+        (N,) float64.
+
+    Raises:
+        ValueError: shapes don't fit, or a row of ``policies`` doesn't sum to 1 within 1e-4; the
+            message names the first such row.
+    """
+    if policies.ndim != 2:
+        raise ValueError(f"policies: got shape {tuple(policies.shape)}, allowed: (N, R)")
+    rows, actions = policies.shape
+    if tuple(preferences.shape) not in {
+        (rows, actions, actions),
+        (1, actions, actions),
+        (actions, actions),
+    }:
+        raise ValueError(
+            f"preferences: got shape {tuple(preferences.shape)}, "
+            f"allowed: {(rows, actions, actions)}, as policies has {(rows, actions)}, or one game"
+        )
+    policies = policies.to(torch.float64)
+    totals = policies.sum(1)
+    if wrong := torch.nonzero(~((totals - 1).abs() <= 1e-4)).flatten().tolist():
+        row = wrong[0]
+        raise ValueError(f"policies: got row {row} that sums to {float(totals[row])}, allowed: 1")
+    wins = (preferences.to(torch.float64) @ policies[:, :, None])[:, :, 0]
+    return 2 * (wins.amax(1) - 0.5)
+
+
 def nash_equilibrium(preferences: Tensor) -> NashEquilibrium:
     """max_π min_y' Σ_y π(y) P(y ≻ y'), by linear programming (scipy's HiGHS).
 

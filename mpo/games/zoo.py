@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from mpo.games.enumerable_lm import EnumerableGame, count_tokens, enumerate_responses
 from mpo.games.solve import nash_equilibrium
+from mpo.games.win_probabilities import from_logits
 
 Array = NDArray[np.float64]
 DrawLogits = Callable[[Generator], Array]
@@ -187,7 +188,7 @@ def _draw_prompt(
 
 def _draw_matrix(private: Generator, draw: DrawLogits, uniform: Array, kind: str) -> Array:
     for _ in range(MAX_DRAWS):
-        matrix = _win_probabilities(draw(private))
+        matrix = from_logits(draw(private))
         if not expects_mixed(kind):
             return matrix
         if 2 * ((matrix @ uniform).max() - 0.5) < MIN_INITIAL_GAP:
@@ -199,17 +200,6 @@ def _draw_matrix(private: Generator, draw: DrawLogits, uniform: Array, kind: str
         f"kind: got {kind} with {len(uniform)} responses, of which {MAX_DRAWS} draws gave no "
         f"mixed equilibrium; allowed: sizes with more responses"
     )
-
-
-def _win_probabilities(logits: Array) -> Array:
-    """σ(logits) from the upper triangle, with P + Pᵀ == 1 to the bit."""
-    upper = np.triu(logits, 1)
-    # 1 − h is exact for h ≥ ½, so the larger of the two is the one to compute.
-    larger = 1 / (1 + np.exp(-np.abs(upper)))
-    above = np.where(upper >= 0, larger, 1 - larger)
-    matrix: Array = np.triu(above, 1) + np.tril(1 - above.T, -1)
-    np.fill_diagonal(matrix, 0.5)
-    return matrix
 
 
 def _check_kind(kind: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from mpo.prompts import text_complaint
 from mpo.rollout import SamplingSettings, texts_of
 from mpo.sampling import keyed_uniforms, sample
 from mpo.training.data import Parts, load_comparisons
+from mpo.training.recorded_rows import check_rows, labelled_from, write_rows
 from mpo.training.records import Comparison
 from mpo.training.rows import DataError
 
@@ -55,9 +55,13 @@ def panel_pairs(
         raise ValueError(f"panel.responses: got {responses}, allowed is at least 2")
     if both := set(training.texts) & set(held_out.texts):
         raise ValueError(f"prompts: got {min(both)!r} for training and held out, allowed is one")
-    made_from = _made_from(policy, training, held_out, settings, panel, responses)
+    made_from = {
+        "training_prompts": prompts_hash(training),
+        "held_out_prompts": prompts_hash(held_out),
+        **labelled_from(weights_hash(policy), policy, settings, panel, responses),
+    }
     if file.exists():
-        _check(file, made_from)
+        check_rows(file, MADE_FROM, made_from)
         return load_comparisons(file)
     parts = Parts(
         *(
@@ -73,7 +77,12 @@ def panel_pairs(
                 "held out, the other prompts' samples are all alike; each side needs at least one"
             ],
         )
-    _write(file, parts, made_from)
+    rows = [
+        {**comparison._asdict(), "held_out": held}
+        for held, side in zip((False, True), parts, strict=True)
+        for comparison in side
+    ]
+    write_rows(file, MADE_FROM, rows, made_from)
     return load_comparisons(file)
 
 
@@ -107,28 +116,8 @@ def _distinct(prompt: str, texts: Sequence[str], wins: Tensor) -> Comparison:
     return Comparison(prompt, tuple(usable), tuple(tuple(row) for row in table), prompt)
 
 
-def _made_from(
-    policy: Policy,
-    training: PromptSet,
-    held_out: PromptSet,
-    settings: SamplingSettings,
-    panel: AnnotatorPanel,
-    responses: int,
-) -> dict[str, Any]:
-    return {
-        "weights": _weights_hash(policy),
-        "temperature": policy.temperature,
-        "training_prompts": _prompts_hash(training),
-        "held_out_prompts": _prompts_hash(held_out),
-        "seed": settings.seed,
-        "max_tokens": settings.max_tokens,
-        "end_tokens": list(settings.end_tokens),
-        "annotators": list(panel.names),
-        "responses": responses,
-    }
-
-
-def _weights_hash(policy: Policy) -> str:
+def weights_hash(policy: Policy) -> str:
+    """sha256 of all weights of a policy's model, with their names."""
     digest = hashlib.sha256()
     for name, weight in sorted(policy.model.state_dict().items()):
         digest.update(name.encode())
@@ -136,49 +125,11 @@ def _weights_hash(policy: Policy) -> str:
     return digest.hexdigest()
 
 
-def _prompts_hash(prompts: PromptSet) -> str:
+def prompts_hash(prompts: PromptSet) -> str:
+    """sha256 of the prompts' tokens, keys and texts."""
     entries = [[list(ids), *rest] for ids, *rest in _entries(prompts)]
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
 def _entries(prompts: PromptSet) -> zip[tuple[Any, ...]]:
     return zip(prompts.ids, prompts.keys, prompts.texts, strict=True)
-
-
-def _check(file: Path, made_from: dict[str, Any]) -> None:
-    from pyarrow import ArrowInvalid, parquet
-
-    try:
-        metadata = parquet.read_schema(file).metadata or {}
-    except ArrowInvalid as error:
-        raise DataError(file, [f"it is not a Parquet file ({error})"]) from error
-    kept = json.loads(metadata.get(MADE_FROM, b"{}"))
-    problems = [
-        f"{field}: it was made from {kept.get(field)!r}, wanted is {value!r}"
-        for field, value in made_from.items()
-        if kept.get(field) != value
-    ]
-    if problems:
-        raise DataError(file, [*problems, "choose another file, or delete this one"])
-
-
-def _write(file: Path, parts: Parts[Comparison], made_from: dict[str, Any]) -> None:
-    """Written aside and renamed, so that a file that exists is complete."""
-    import pyarrow
-    from pyarrow import parquet
-
-    table = pyarrow.Table.from_pylist(
-        [
-            {**comparison._asdict(), "held_out": held}
-            for held, side in zip((False, True), parts, strict=True)
-            for comparison in side
-        ]
-    )
-    table = table.replace_schema_metadata({MADE_FROM: json.dumps(made_from).encode()})
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        parquet.write_table(table, aside)
-        aside.replace(file)
-    finally:
-        aside.unlink(missing_ok=True)

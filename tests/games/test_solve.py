@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mpo.games.solve import duality_gap, nash_equilibrium
+from mpo.games.solve import duality_gap, duality_gaps, nash_equilibrium
 from mpo.games.zoo import KINDS, make_game
 from tests.oracles import duality_gap_by_lp, random_policy, random_preferences
 
@@ -73,3 +73,27 @@ def test_bad_arguments_are_named() -> None:
         duality_gap(wins, torch.full((1, 3), 1 / 3), torch.ones(2))
     with pytest.raises(ValueError, match="preferences: got shape"):
         nash_equilibrium(torch.zeros(3, 3))
+
+
+def test_gaps_of_a_batch_are_those_of_linear_programming() -> None:
+    wins = np.stack([random_preferences(7, seed) for seed in range(5)])
+    policies = np.stack([random_policy(7, 70 + seed) for seed in range(5)])
+    got = duality_gaps(torch.from_numpy(wins), torch.from_numpy(policies))
+    expected = [duality_gap_by_lp(p, pi) for p, pi in zip(wins, policies, strict=True)]
+    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-9)
+    one = [duality_gap_by_lp(wins[0], policy) for policy in policies]
+    for game in (wins[0], wins[:1]):
+        shared = duality_gaps(torch.from_numpy(game), torch.from_numpy(policies))
+        np.testing.assert_allclose(shared.numpy(), one, rtol=1e-9)
+
+
+def test_bad_arguments_of_a_batch_are_named() -> None:
+    policies = torch.full((2, 3), 1 / 3)
+    with pytest.raises(ValueError, match=r"preferences: got shape \(3, 3, 3\)"):
+        duality_gaps(ROCK_PAPER_SCISSORS.expand(3, 3, 3), policies)
+    with pytest.raises(ValueError, match=r"policies: got shape \(3,\)"):
+        duality_gaps(ROCK_PAPER_SCISSORS, policies[0])
+    for bad in (0.5, float("nan")):
+        policies[1, 0] = bad
+        with pytest.raises(ValueError, match="policies: got row 1 that sums to"):
+            duality_gaps(ROCK_PAPER_SCISSORS, policies)

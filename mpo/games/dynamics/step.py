@@ -1,9 +1,11 @@
-"""The tabular step that MPO approximates: magnetic mirror descent in closed form."""
+"""The tabular steps: magnetic mirror descent in closed form, which MPO approximates, and MWU."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from mpo.games.dynamics.protocol import Number
 
 
 def mmd_step(
@@ -47,3 +49,32 @@ def mmd_step(
     if eta < float("inf"):
         gradient = gradient + policy.log() / eta
     return torch.softmax(gradient / strength, dim=-1)
+
+
+def magnetic_step(
+    log_policy: Tensor, payoffs: Tensor, log_magnet: Tensor, alpha: Number, eta: Number
+) -> Tensor:
+    """The same step on logarithms, for a finite η and payoffs g that are given.
+
+    log π_{k+1} = (log π_k + η (g + α log μ)) / (1 + η α) − log Z
+
+    Args:
+        log_policy: (N, R), log π_k.
+        payoffs: (N, R), g: P o, or what a dynamic takes in its place.
+        log_magnet: (N, R), log μ.
+        alpha: α, 0 or more.
+        eta: η, above 0 and finite.
+
+    Returns:
+        (N, R), log π_{k+1}, normalised.
+    """
+    pulled = log_policy + eta * (payoffs + alpha * log_magnet)
+    return torch.log_softmax(pulled / (1 + eta * alpha), dim=-1)
+
+
+def mirror_step(log_policy: Tensor, payoffs: Tensor, eta: Number) -> Tensor:
+    """Mirror descent with the entropy: π_{k+1} ∝ π_k exp(η g), the step above at α = 0.
+
+    Shapes as ``magnetic_step``.
+    """
+    return torch.log_softmax(log_policy + eta * payoffs, dim=-1)

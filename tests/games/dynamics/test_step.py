@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from mpo.games.dynamics import mmd_step
+from mpo.games.dynamics import magnetic_step, mirror_step, mmd_step
 from mpo.games.solve import duality_gap
 from tests.oracles import kl, random_policy, random_preferences
 
@@ -96,3 +96,16 @@ def test_values_out_of_range_are_named(alpha: float, eta: float, message: str) -
     third = torch.full((3,), 1 / 3, dtype=torch.float64)
     with pytest.raises(ValueError, match=message):
         mmd_step(ROCK_PAPER_SCISSORS, third, third, third.log(), alpha, eta)
+
+
+@pytest.mark.parametrize(("alpha", "eta"), [(0.1, 1.0), (0.5, 0.2), (0.0, 2.0)])
+def test_the_steps_on_logarithms_are_the_same_step(alpha: float, eta: float) -> None:
+    wins = torch.from_numpy(random_preferences(6, 0))
+    policy, opponent, magnet = (torch.from_numpy(random_policy(6, seed)) for seed in (1, 2, 3))
+    payoffs = wins @ opponent
+    expected = mmd_step(wins, policy, opponent, magnet.log(), alpha, eta)
+    got = magnetic_step(policy.log(), payoffs, magnet.log(), alpha, eta)
+    np.testing.assert_allclose(got.exp().numpy(), expected.numpy(), rtol=1e-12)
+    if alpha == 0:
+        got = mirror_step(policy.log(), payoffs, eta)
+        np.testing.assert_allclose(got.exp().numpy(), expected.numpy(), rtol=1e-12)

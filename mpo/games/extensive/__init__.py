@@ -1,0 +1,1 @@
+"""Two-player zero-sum games with hidden information: trees, sequence form, solvers, dynamics."""
