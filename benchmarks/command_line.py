@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.compose import EXECUTION_KEYS, FLAGS, flatten, read_command_line
 from benchmarks.plan import Plan, PlanError, make_plan, split_execution
 from benchmarks.plan_folder import folder_problems, read_plan_file
+from benchmarks.theory.routing import experiment_on_games
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: all runs have results; some failed; nothing was run; Ctrl-C or SIGTERM."""
@@ -44,6 +45,10 @@ def _act(arguments: Sequence[str]) -> int:
         from benchmarks.stages.command import stage
 
         return stage(arguments[1:])
+    if name := experiment_on_games(arguments):
+        from benchmarks.theory.command import run_experiment
+
+        return run_experiment(name, arguments)
     if HELP in arguments or "-h" in arguments:
         return _print_help()
     if LIST in arguments:

@@ -49,7 +49,7 @@ EXECUTION_KEYS = {
 _KEY = re.compile(r"[a-zA-Z_]\w*(\.[a-zA-Z_]\w*)*")
 _ABOUT = (
     "title", "question", "tasks", "set", "task_set", "variants", "compare", "select",
-    "methods", "task_methods", "sizes", "grids", "extends",
+    "methods", "task_methods", "sizes", "grids", "extends", "kind",
 )  # fmt: skip
 
 

@@ -20,11 +20,15 @@ from benchmarks.plan_text import budget_words, config_lines, trial_lines
 from benchmarks.progress import duration
 from benchmarks.schema import METHODS, SECTIONS, TASKS, Machine
 from benchmarks.settings_docs import Setting, class_settings, method_settings
+from benchmarks.theory.routing import is_on_games
 
 USAGE = """\
 python benchmarks/run.py ablation=NAME [task=NAME] [key=value …]   compare an ablation's variants
 python benchmarks/run.py experiment=NAME [methods=[A,B,…]] [size=quick] [key=value …]
                                                   compare methods under one budget
+python benchmarks/run.py experiment=NAME [game=NAME] [methods=[A,B,…]] [key=value …]
+                                                  an experiment on games, such as dynamics or
+                                                  figure3 (with --help: its keys)
 python benchmarks/run.py method=NAME [task=NAME] [key=value …]     run one method
 python benchmarks/run.py tune methods=[A,B,…] task=NAME [trials=N] try each method's settings
 python benchmarks/run.py stage sft|reward|preference [key=value …] train what self-play starts from
@@ -90,6 +94,8 @@ def _about_lines(about: Mapping[str, Any]) -> list[str]:
         lines.append(f"variants: {_listed(about['variants'])}")
     if "methods" in about:
         lines.append(f"methods: {_listed(about['methods'])}")
+    if is_on_games(about):
+        return lines
     for task, methods in about.get("task_methods", {}).items():
         lines.append(f"methods on {task}: {_listed(methods)}")
     if "sizes" in about:

@@ -184,6 +184,17 @@ def student_interval(values: ArrayLike) -> Interval:
     return Interval(mean, mean - half, mean + half, array.size)
 
 
+def share_interval(hits: int, n: int) -> Interval:
+    """Share of n cases with Wilson's 95 % interval, which also holds at 0 and at n; nan for n = 0.
+
+    Wilson (1927): the shares p at which the score (hits/n − p) / √(p (1 − p)/n) is within z.
+    """
+    if n == 0:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    ends = stats.binomtest(hits, n).proportion_ci(LEVEL, method="wilson")
+    return Interval(hits / n, float(ends.low), float(ends.high), n)
+
+
 def standard_error(values: ArrayLike) -> float:
     """Standard error of the mean of values (n,); nan for n < 2."""
     array = _finite(values, "values")

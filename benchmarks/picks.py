@@ -26,15 +26,23 @@ def pick_methods(
     """The methods that `methods=[…]` gives, each once, without those that are not offered."""
     if "methods" not in request.choices:
         return default
-    value = request.choices["methods"]
-    names = value if isinstance(value, list) else [value]
-    if not names:
-        problems.append("methods: got [], allowed is a list of methods, such as [mpo, ppo]")
-    twice = dict.fromkeys(name for name in names if names.count(name) > 1)
-    problems += [f"methods: got {name!r} twice, allowed is each method once" for name in twice]
-    known = [name for name in dict.fromkeys(map(str, names)) if name in offered]
-    problems += [_no_such("methods", name, offered) for name in names if name not in offered]
+    known, wrong = listed_names("methods", request.choices["methods"], offered)
+    problems += wrong
     return _readable("methods", "method", known, problems) or default
+
+
+def listed_names(key: str, value: Any, offered: list[str]) -> tuple[list[str], list[str]]:
+    """The names of a list, or of one that is given alone, each once, and what is wrong with it."""
+    names = value if isinstance(value, list) else [value]
+    problems = []
+    if not names:
+        example = ", ".join(offered[:2])
+        problems.append(f"{key}: got [], allowed is a list of {key}, such as [{example}]")
+    twice = dict.fromkeys(name for name in names if names.count(name) > 1)
+    word = key.removesuffix("s")
+    problems += [f"{key}: got {name!r} twice, allowed is each {word} once" for name in twice]
+    problems += [_no_such(key, name, offered) for name in names if name not in offered]
+    return [name for name in dict.fromkeys(map(str, names)) if name in offered], problems
 
 
 def chosen_tasks(request: Request, default: list[str], problems: list[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import resource
 import shutil
 from pathlib import Path
@@ -14,7 +13,7 @@ from benchmarks.atomic import write_json
 from benchmarks.build import build
 from benchmarks.built import Built
 from benchmarks.elapsed import Elapsed
-from benchmarks.provenance import commit, dirty, versions
+from benchmarks.environment import environment
 from benchmarks.recorder import Recorder, Report
 from mpo import checkpoint
 from mpo.data import PromptDataModule
@@ -68,25 +67,12 @@ def execute_run(
                 **{name: round(value, 3) for name, value in module.clock.seconds.items()},
             },
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            "environment": environment(run),
+            "environment": environment(run["config"]["device"]),
             "notes": [],
         },
     )
     # A finished run is never resumed; its weights are in policy.safetensors.
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-
-
-def environment(run: dict[str, Any]) -> dict[str, Any]:
-    """Where the numbers come from."""
-    return {
-        "commit": commit(),
-        "dirty": dirty(),
-        "versions": versions(),
-        "threads": torch.get_num_threads(),
-        "device": run["config"]["device"],
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
 
 
 def _fit(run: dict[str, Any], built: Built, folder: Path, report: Report, elapsed: Elapsed) -> None:

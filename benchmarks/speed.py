@@ -1,7 +1,8 @@
-"""What the engine's shortcuts save: python benchmarks/speed.py [exact|smollm2], on one thread.
+"""What the engine's shortcuts save: python benchmarks/speed.py [exact|smollm2|games].
 
-Each row compares two ways to the same numbers in one process, alternately, and gives the ratio of
-their median CPU seconds: machines are noisy, ratios less so.
+Each row compares two ways to the same numbers in one process, alternately, on one thread, and gives
+the ratio of their median CPU seconds: machines are noisy, ratios less so. For games see
+benchmarks/theory/speed_games.py.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from benchmarks.build_exact import tiny_llama
 from benchmarks.build_language import prompt_set
+from benchmarks.theory.speed_games import games_table
 from mpo import sampling
 from mpo.bundled import load_causal_model
 from mpo.chat import ChatFormat
@@ -122,16 +124,25 @@ def rows_of(
     return found
 
 
+def table_of(rows: list[list[str]]) -> str:
+    """The comparisons as text."""
+    headers = ["ours, against another way", "ours, CPU ms", "other, CPU ms", "other / ours"]
+    return tabulate(rows, headers=headers, tablefmt="github")
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "exact": lambda: table_of(rows_of(*exact_policy(), repeats=20)),
+    "smollm2": lambda: table_of(rows_of(*smollm2_policy(), repeats=3)),
+    "games": games_table,
+}
+
+
 def main() -> None:
-    """Print the table of the tasks that were asked for."""
+    """Print the tables that were asked for."""
     torch.set_num_threads(1)
-    builders = {"exact": (exact_policy, 20), "smollm2": (smollm2_policy, 3)}
-    for name in sys.argv[1:] or list(builders):
-        build, repeats = builders[name]
-        rows = rows_of(*build(), repeats)
+    for name in sys.argv[1:] or list(TABLES):
         print(f"\n{name}\n")
-        headers = ["ours, against another way", "ours, CPU ms", "other, CPU ms", "other / ours"]
-        print(tabulate(rows, headers=headers, tablefmt="github"))
+        print(TABLES[name]())
 
 
 if __name__ == "__main__":

@@ -47,10 +47,11 @@ def _run(name: str, words: Sequence[str], dry_run: bool) -> int:
     problems = [*problems, *wrong]
     if problems:
         raise PlanError(problems)
-    from benchmarks.stages.folder import folder_problems, input_files, read_result
+    from benchmarks.config_folder import read_result
+    from benchmarks.stages.folder import STAGE_FOLDER, input_files
 
     inputs = input_files(config)
-    if wrong := folder_problems(out, config, inputs):
+    if wrong := STAGE_FOLDER.problems(out, config, inputs):
         raise PlanError(wrong)
     if dry_run:
         from benchmarks.stages.describe import dry_run_text

@@ -15,12 +15,13 @@ from typing import Any
 import torch
 
 from benchmarks.atomic import write_csv, write_json, written_aside
+from benchmarks.config_folder import CONFIG, RESULT
 from benchmarks.elapsed import Elapsed
+from benchmarks.environment import environment
 from benchmarks.plan import PlanError
 from benchmarks.progress import INTERVAL, numbers_words
-from benchmarks.single_run import environment
 from benchmarks.stages.figure import draw_curve
-from benchmarks.stages.folder import CONFIG, MODEL, PAIRS, RESULT, write_config
+from benchmarks.stages.folder import MODEL, PAIRS, STAGE_FOLDER
 from benchmarks.stages.kinds import STAGES, held_out_summary
 from benchmarks.stages.schema import SCHEMA
 from benchmarks.stages.sources import Config
@@ -59,7 +60,7 @@ def execute_stage(
             trainable = stage.build(config, policy, chat)
         clear(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_config(folder, config, inputs)
+        STAGE_FOLDER.write(folder, config, inputs)
         if parts is None:
             print(f"sampling and labelling {config['data']['source']} pairs", flush=True)
             with clock.phase("sampling"):
@@ -96,7 +97,7 @@ def execute_stage(
             **{name: round(s, 3) for name, s in {**clock.seconds, **fitted.seconds}.items()},
         },
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "environment": environment({"config": config}),
+        "environment": environment(config["device"]),
         "inputs": inputs,
         "notes": _notes(fitted.counts),
     }

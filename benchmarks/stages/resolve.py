@@ -17,8 +17,9 @@ from benchmarks.compose import (
     read_conf,
 )
 from benchmarks.inputs import input_problems
+from benchmarks.single_config import OUT, shortened, split_out, typed_values
 from benchmarks.stages.schema import SECTIONS, field_places
-from benchmarks.validate import Known, check_types, section_problems, unknown
+from benchmarks.validate import unknown
 from mpo.prompts import CORPUS_NAME
 
 CHOICES = ("model", "strategy")
@@ -26,8 +27,6 @@ CHOICES = ("model", "strategy")
 
 SHORT = {"data": "data.source"}
 """Keys that stand for another."""
-
-OUT = "out"
 
 
 class Resolved(NamedTuple):
@@ -44,52 +43,19 @@ def resolve(stage: str, words: Sequence[str]) -> Resolved:
 
     Nothing is raised and no model is loaded; data are not looked at.
     """
-    request = _shortened(read_command_line(words))
+    request = shortened(read_command_line(words), SHORT)
     problems = list(request.problems)
-    out, values = _out(stage, request.values, problems)
-    layers = [read_conf(f"stage/{stage}").values, *_chosen(request, problems), values]
+    out, values, wrong = split_out(request.values, Path("results") / "stages" / stage)
+    problems += wrong
+    file = read_conf(f"stage/{stage}")
+    layers = [file.values, *_chosen(request, problems), values]
     places = field_places(stage)
     problems += unknown(values, [*places, *SHORT, *CHOICES, OUT], f"stage {stage}")
-    typed: dict[str, Any] = {}
-    for layer in layers:
-        found, wrong = check_types(layer, Known(places, ()))
-        typed |= found
-        problems += wrong
-    problems += [
-        f"{key}: missing, set it in conf/stage/{stage}.yaml" for key in places if key not in typed
-    ]
-    if all(key in typed for key in places):
-        sections = {
-            section: schema(
-                **{name: typed[key] for key, (owner, name) in places.items() if owner is schema}
-            )
-            for section, schema in SECTIONS[stage].items()
-        }
-        problems += section_problems(sections)
+    sections = {section: [schema] for section, schema in SECTIONS[stage].items()}
+    typed, wrong = typed_values(layers, sections, file.source)
+    problems += wrong
     problems += _outside_problems(typed)
     return Resolved({"stage": stage, **nest(typed)}, out, list(dict.fromkeys(problems)))
-
-
-def _shortened(request: Request) -> Request:
-    values, problems = {}, list(request.problems)
-    for key, entry in request.values.items():
-        whole = SHORT.get(key, key)
-        if whole in values:
-            problems.append(f"{whole}: given twice, allowed is once")
-        values[whole] = entry
-    return request._replace(values=values, problems=problems)
-
-
-def _out(stage: str, values: Values, problems: list[str]) -> tuple[Path, Values]:
-    """The folder, and the values without it."""
-    rest = {key: entry for key, entry in values.items() if key != OUT}
-    if OUT not in values:
-        return Path("results") / "stages" / stage, rest
-    given = values[OUT].value
-    if not isinstance(given, str) or not given.strip():
-        problems.append(f"{OUT}: got {given!r}, allowed is a folder's path")
-        return Path(), rest
-    return Path(given).expanduser(), rest
 
 
 def _chosen(request: Request, problems: list[str]) -> list[Values]:

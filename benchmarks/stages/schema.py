@@ -5,7 +5,7 @@ A section is a frozen dataclass; OmegaConf checks the types, `problems()` the re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.rules import (
@@ -22,6 +22,7 @@ from benchmarks.rules import (
     one_of,
 )
 from benchmarks.schema import Model, Strategy
+from benchmarks.single_config import places
 
 SCHEMA = 1
 """Version of a stage's config.yaml and result.json."""
@@ -193,8 +194,4 @@ SECTIONS: dict[str, dict[str, type[Any]]] = {
 
 def field_places(stage: str) -> dict[str, tuple[type[Any], str]]:
     """The keys of a stage, each with its dataclass and field."""
-    return {
-        f"{section}.{field.name}" if section else field.name: (schema, field.name)
-        for section, schema in SECTIONS[stage].items()
-        for field in fields(schema)
-    }
+    return places({section: [schema] for section, schema in SECTIONS[stage].items()})

@@ -13,7 +13,7 @@ from benchmarks.plan import PlanError
 from benchmarks.stages.command import stage
 from benchmarks.stages.describe import help_text
 from benchmarks.stages.execute import stage_settings
-from benchmarks.stages.folder import folder_problems, write_config
+from benchmarks.stages.folder import STAGE_FOLDER
 from benchmarks.stages.kinds import STAGES
 from benchmarks.stages.resolve import resolve
 from benchmarks.stages.schema import SECTIONS, field_places
@@ -137,18 +137,18 @@ def test_a_folder_belongs_to_one_config(tmp_path: Path) -> None:
     inputs = {"x.jsonl": "ab"}
     other: dict[str, Any] = {**config, "train": {**config["train"], "lr": 0.5}}
     (tmp_path / "mine").mkdir()
-    assert folder_problems(tmp_path / "new", config, inputs) == []
-    assert folder_problems(tmp_path / "mine", config, inputs) == []
-    write_config(tmp_path / "mine", config, inputs)
-    assert folder_problems(tmp_path / "mine", config, inputs) == []
-    (problem,) = folder_problems(tmp_path / "mine", other, inputs)
+    assert STAGE_FOLDER.problems(tmp_path / "new", config, inputs) == []
+    assert STAGE_FOLDER.problems(tmp_path / "mine", config, inputs) == []
+    STAGE_FOLDER.write(tmp_path / "mine", config, inputs)
+    assert STAGE_FOLDER.problems(tmp_path / "mine", config, inputs) == []
+    (problem,) = STAGE_FOLDER.problems(tmp_path / "mine", other, inputs)
     assert "holds a stage with another config" in problem
     assert "train.lr was 0.0001, is 0.5" in problem
-    (problem,) = folder_problems(tmp_path / "mine", config, {"x.jsonl": "cd"})
+    (problem,) = STAGE_FOLDER.problems(tmp_path / "mine", config, {"x.jsonl": "cd"})
     assert "x.jsonl" in problem
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "thesis.txt").write_text("…")
-    assert "holds other things" in folder_problems(tmp_path / "else", config, inputs)[0]
+    assert "holds other things" in STAGE_FOLDER.problems(tmp_path / "else", config, inputs)[0]
 
 
 def test_a_warm_up_below_one_is_a_share_of_all_steps() -> None:

@@ -1,0 +1,1 @@
+"""The experiments on games: `python benchmarks/run.py experiment=dynamics`, figure3 and others."""
