@@ -10,11 +10,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from benchmarks import validate
+from benchmarks.compose import flatten
 from benchmarks.plan import PlanError
 from benchmarks.plan_results import read_plan
 from benchmarks.schema import SECTIONS
+from benchmarks.stages.resolve import resolve as stage_config
+from benchmarks.theory.resolve import resolve as games_config
 from tests.benchmarks.committed_results import (
     JudgeNeeded,
     config_problems,
@@ -24,6 +28,8 @@ from tests.benchmarks.committed_results import (
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 PLANS = sorted(file.parent for file in RESULTS.glob("*/plan.yaml"))
+SINGLE = sorted(file.parent for file in RESULTS.glob("*/*/config.yaml"))
+"""Folders of stages and of experiments on games."""
 SMALLEST = RESULTS / "opponent"
 
 
@@ -40,11 +46,32 @@ def copied(folder: Path, to: Path) -> Path:
     return Path(shutil.copytree(folder, to / folder.name))
 
 
-def test_every_folder_is_a_plans_or_a_stages() -> None:
+def test_every_folder_is_a_plans_a_stages_or_an_experiments() -> None:
     assert PLANS
-    for folder in RESULTS.iterdir():
-        if folder.is_dir():
-            assert folder in PLANS or (folder / "result.json").is_file(), folder.name
+    folders = [folder for folder in RESULTS.iterdir() if folder not in PLANS and folder.is_dir()]
+    assert {folder.name for folder in folders} == {SINGLE[0].parent.name, SINGLE[-1].parent.name}
+    for folder in folders:
+        for inner in folder.iterdir():
+            assert inner in SINGLE and (inner / "result.json").is_file(), inner
+
+
+@pytest.mark.parametrize("folder", SINGLE, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_a_committed_config_is_what_its_settings_make_today(folder: Path) -> None:
+    content = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    assert isinstance(content, dict)
+    config = {key: value for key, value in content.items() if key not in ("hash", "inputs")}
+    name = config.get("stage") or config["experiment"]
+    words = [f"{key}={word(value)}" for key, value in flatten(config).items() if value != name]
+    resolved = (stage_config if "stage" in config else games_config)(name, words)
+    assert resolved.problems == []
+    assert resolved.config == config
+
+
+def word(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if isinstance(value, list):
+        return f"[{','.join(map(word, value))}]"
+    return "null" if value is None else str(value)
 
 
 @pytest.mark.parametrize("folder", PLANS, ids=lambda folder: folder.name)

@@ -63,8 +63,8 @@ class MPOAdaptive:
     policy's support. Without it an action that was given up early takes (1/η) log(1/π(y)) / (its
     advantage) steps to come back.
 
-    All fields are free of scale: a game whose margins are s times as large gets the same policies
-    (within ``LIPSCHITZ``). They were chosen once, on other seeds than the reported ones.
+    All fields but ``eta`` are free of scale: a game whose margins are s times as large gets the
+    same policies (within ``LIPSCHITZ``). That the rule converges is measured, not proven.
 
     Args:
         step_share: c.
