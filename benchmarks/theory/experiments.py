@@ -26,11 +26,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.theory.annotator_settings import Annotators, Sample, SampledModel
-from benchmarks.theory.choosing_settings import Choosing, Grid
-from benchmarks.theory.poker_settings import Figure1, LearningRates, NeuralTraining
+from benchmarks.theory.annotators.settings import Annotators, Sample, SampledModel
+from benchmarks.theory.choosing.settings import Choosing, Grid
+from benchmarks.theory.poker.settings import Figure1, LearningRates, NeuralTraining
 from benchmarks.theory.schema import Dynamics, Figure3, Game, WeightedGame
-from benchmarks.theory.theorems_settings import Theorems
+from benchmarks.theory.theorems.settings import Theorems
 
 Config = dict[str, Any]
 """A resolved config."""
@@ -91,31 +91,31 @@ class Experiment(NamedTuple):
 EXPERIMENTS: dict[str, Experiment] = {
     "annotators": Experiment(
         {"": Annotators, "model": SampledModel, "sample": Sample},
-        "benchmarks.theory.annotators:WORK",
+        "benchmarks.theory.annotators.experiment:WORK",
     ),
     "choosing": Experiment(
         {"": Choosing, "grid": Grid},
-        "benchmarks.theory.choosing:WORK",
+        "benchmarks.theory.choosing.experiment:WORK",
     ),
     "dynamics": Experiment(
         {"": Dynamics, "game": Game},
-        "benchmarks.theory.dynamics:WORK",
+        "benchmarks.theory.dynamics.experiment:WORK",
     ),
     "figure1": Experiment(
         {"": Figure1, "training": NeuralTraining, "lr": LearningRates},
-        "benchmarks.theory.figure1:WORK",
+        "benchmarks.theory.poker.experiment:WORK",
     ),
     "figure1_leduc": Experiment(
         {"": Figure1, "training": NeuralTraining, "lr": LearningRates},
-        "benchmarks.theory.figure1:WORK",
+        "benchmarks.theory.poker.experiment:WORK",
     ),
     "figure3": Experiment(
         {"": Figure3, "game": WeightedGame},
-        "benchmarks.theory.figure3:WORK",
+        "benchmarks.theory.simplex.experiment:WORK",
     ),
     "theorems": Experiment(
         {"": Theorems},
-        "benchmarks.theory.theorems:WORK",
+        "benchmarks.theory.theorems.experiment:WORK",
     ),
 }
 """Name of an experiment (a file in conf/experiment/ with `kind: games`) to what it is."""

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from benchmarks.command_line import main
-from benchmarks.theory import annotator_games as module
-from benchmarks.theory import annotators as experiment
-from benchmarks.theory.annotator_games import AnnotatorGame, annotator_games, compared_samples
-from benchmarks.theory.annotator_rows import agreement, annotator_wins, ends, structure
+from benchmarks.theory.annotators import experiment
+from benchmarks.theory.annotators import games as module
+from benchmarks.theory.annotators.games import AnnotatorGame, annotator_games, compared_samples
+from benchmarks.theory.annotators.rows import agreement, annotator_wins, ends, structure
 from mpo.data import PromptSet
 from mpo.games.dynamics.mirror import MWU
 from mpo.games.dynamics.registry import DYNAMICS

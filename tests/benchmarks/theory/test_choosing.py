@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks.command_line import main
-from benchmarks.theory.choosing_runs import (
+from benchmarks.theory.choosing.runs import (
     ALTERNATIVES,
     Cell,
     as_it_is,
@@ -22,7 +22,7 @@ from benchmarks.theory.choosing_runs import (
     grid,
     parsed,
 )
-from benchmarks.theory.choosing_tables import ahead, best_steps, blocks, metrics, sentences
+from benchmarks.theory.choosing.tables import ahead, best_steps, blocks, metrics, sentences
 from benchmarks.theory.resolve import resolve
 from mpo.games.dynamics.comal import COMAL
 from mpo.games.dynamics.magnetic import MPO

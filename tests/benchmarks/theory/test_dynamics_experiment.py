@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks.command_line import main
-from benchmarks.theory.dynamics import recorded
-from benchmarks.theory.dynamics_figures import styles
+from benchmarks.theory.dynamics.experiment import recorded
+from benchmarks.theory.dynamics.figures import styles
 from mpo.games.extensive.cfr_plus import CFRPlus
 from mpo.games.extensive.dilated import DilatedMD
 from mpo.games.extensive.kuhn import kuhn_poker

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from benchmarks.intervals import share_interval
-from benchmarks.theory.dynamics_figures import profile
-from benchmarks.theory.dynamics_report import sentences
-from benchmarks.theory.dynamics_rows import Row
-from benchmarks.theory.dynamics_table import blocks, csv_rows, notes, quantile, summarise
+from benchmarks.theory.dynamics.figures import profile
+from benchmarks.theory.dynamics.report import sentences
+from benchmarks.theory.dynamics.rows import Row
+from benchmarks.theory.dynamics.table import blocks, csv_rows, notes, quantile, summarise
 
 INF = math.inf
 

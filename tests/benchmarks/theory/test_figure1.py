@@ -11,11 +11,11 @@ import pytest
 
 from benchmarks.command_line import main
 from benchmarks.plan import PlanError
-from benchmarks.theory import poker_runs
 from benchmarks.theory.command import run_experiment
-from benchmarks.theory.figure1 import NEURAL
-from benchmarks.theory.poker_runs import Curve, settings_of
-from benchmarks.theory.poker_table import csv_rows, endings, notes, sentences
+from benchmarks.theory.poker import runs as poker_runs
+from benchmarks.theory.poker.experiment import NEURAL
+from benchmarks.theory.poker.runs import Curve, settings_of
+from benchmarks.theory.poker.table import csv_rows, endings, notes, sentences
 from benchmarks.theory.resolve import resolve
 from mpo.games.extensive.registry import TREE_DYNAMICS
 

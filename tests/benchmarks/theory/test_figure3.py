@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks.command_line import main
-from benchmarks.theory.figure3 import sentences, solve
 from benchmarks.theory.resolve import resolve
+from benchmarks.theory.simplex.experiment import sentences, solve
 from mpo.games.matrix_families import rock_paper_scissors
 
 WORDS = ("iterations=600", "game.weights=[2,3,5]", "start=[6,1,3]", "alphas=[0.2,0.6]")

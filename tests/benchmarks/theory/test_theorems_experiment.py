@@ -14,18 +14,14 @@ import pytest
 import torch
 
 from benchmarks.command_line import main
-from benchmarks.theory import (
-    theorems_fixed_magnet,
-    theorems_mirror_descent,
-    theorems_moving_magnet,
-)
 from benchmarks.theory.resolve import resolve
-from benchmarks.theory.theorems import CLAIMS, TOPICS
-from benchmarks.theory.theorems_claims import Claim, Curve, Verdict, verdict, verdicts
-from benchmarks.theory.theorems_games import Batch, batches
-from benchmarks.theory.theorems_proofs import PROOFS
-from benchmarks.theory.theorems_statements import STATEMENTS
-from benchmarks.theory.theorems_stepsizes import local, scan
+from benchmarks.theory.theorems import fixed_magnet, mirror_descent, moving_magnet
+from benchmarks.theory.theorems.claims import Claim, Curve, Verdict, verdict, verdicts
+from benchmarks.theory.theorems.experiment import CLAIMS, TOPICS
+from benchmarks.theory.theorems.games import Batch, batches
+from benchmarks.theory.theorems.proofs import PROOFS
+from benchmarks.theory.theorems.statements import STATEMENTS
+from benchmarks.theory.theorems.stepsizes import local, scan
 from mpo.games.dynamics.magnetic import MMD, MPORT
 from tests.oracles import kl
 
@@ -81,9 +77,9 @@ def test_all_claims_hold_on_small_games() -> None:
 
 
 def test_claims_of_a_fixed_magnet_fail_with_another_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    mmd = theorems_fixed_magnet.MMD
-    monkeypatch.setattr(theorems_fixed_magnet, "MMD", lambda alpha, eta: mmd(alpha / 3, eta))
-    held = worst(theorems_fixed_magnet, steps=120)
+    mmd = fixed_magnet.MMD
+    monkeypatch.setattr(fixed_magnet, "MMD", lambda alpha, eta: mmd(alpha / 3, eta))
+    held = worst(fixed_magnet, steps=120)
     assert not held["theorem_3.2"] and not held["theorem_3.2_step"] and not held["theorem_F.1"]
 
 
@@ -93,51 +89,51 @@ def test_theorem_3_5_fails_without_its_stepsize(monkeypatch: pytest.MonkeyPatch)
         def equal_to(mpo: Any) -> Any:
             return replace(MPORT.equal_to(mpo), eta=mpo.eta)
 
-    monkeypatch.setattr(theorems_fixed_magnet, "MPORT", Unscaled)
-    assert not worst(theorems_fixed_magnet)["theorem_3.5"]
+    monkeypatch.setattr(fixed_magnet, "MPORT", Unscaled)
+    assert not worst(fixed_magnet)["theorem_3.5"]
 
 
 def test_claims_of_steps_fail_with_the_magnet_as_the_opponent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    mpo = theorems_moving_magnet.MPO
+    mpo = moving_magnet.MPO
     letter = {"opponent": "snapshot"}
-    monkeypatch.setattr(theorems_moving_magnet, "MPO", lambda **values: mpo(**values, **letter))
-    held = worst(theorems_moving_magnet, rounds=60)
+    monkeypatch.setattr(moving_magnet, "MPO", lambda **values: mpo(**values, **letter))
+    held = worst(moving_magnet, rounds=60)
     assert not held["lemma_3.6"] and not held["theorem_3.7"] and held["theorem_3.4"]
 
 
 def test_claims_of_exact_rounds_fail_with_the_sign_of_6(monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = theorems_moving_magnet.entropic_rounds
+    exact = moving_magnet.entropic_rounds
     monkeypatch.setattr(
-        theorems_moving_magnet,
+        moving_magnet,
         "entropic_rounds",
         lambda games, start, alpha, rounds: exact(games.mT, start, alpha, rounds),
     )
-    held = worst(theorems_moving_magnet, families=["bradley_terry"], rounds=20)
+    held = worst(moving_magnet, families=["bradley_terry"], rounds=20)
     for key in ("lemma_3.3", "lemma_F.2", "theorem_3.4", "theorem_F.4_KL"):
         assert not held[key], key
 
 
 def test_theorem_f_4_fails_with_weaker_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = theorems_moving_magnet.euclidean_rounds
+    exact = moving_magnet.euclidean_rounds
     monkeypatch.setattr(
-        theorems_moving_magnet,
+        moving_magnet,
         "euclidean_rounds",
         lambda games, start, alpha, rounds: exact(games, start, 100 * alpha, rounds),
     )
-    assert not worst(theorems_moving_magnet)["theorem_F.4"]
+    assert not worst(moving_magnet)["theorem_F.4"]
 
 
 def test_claims_of_mirror_descent_fail_with_another_dynamic(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    mwu = theorems_mirror_descent.MWU
-    monkeypatch.setattr(theorems_mirror_descent, "MWU", lambda eta: mwu(-eta))
-    held = worst(theorems_mirror_descent, families=["bradley_terry"], mirror_steps=200)
+    mwu = mirror_descent.MWU
+    monkeypatch.setattr(mirror_descent, "MWU", lambda eta: mwu(-eta))
+    held = worst(mirror_descent, families=["bradley_terry"], mirror_steps=200)
     assert not held["md_average"]
-    monkeypatch.setattr(theorems_mirror_descent, "MWU", lambda eta: MMD(0.2, eta))
-    assert not worst(theorems_mirror_descent)["md_last"]
+    monkeypatch.setattr(mirror_descent, "MWU", lambda eta: MMD(0.2, eta))
+    assert not worst(mirror_descent)["md_last"]
 
 
 def test_the_bound_holds_at_its_stepsize_and_ends_at_the_local_one() -> None:

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.theory.theorems_games import Batch, divergence
-from benchmarks.theory.theorems_proofs import reverse_equilibrium
-from benchmarks.theory.theorems_rounds import (
+from benchmarks.theory.theorems.games import Batch, divergence
+from benchmarks.theory.theorems.proofs import reverse_equilibrium
+from benchmarks.theory.theorems.rounds import (
     euclidean_rounds,
     euclidean_steps,
     onto_simplex,
     regularised_equilibria,
 )
-from benchmarks.theory.theorems_statements import round_factor
-from benchmarks.theory.theorems_stepsizes import worst_direction
+from benchmarks.theory.theorems.statements import round_factor
+from benchmarks.theory.theorems.stepsizes import worst_direction
 from mpo.games.regularised import regularised_equilibrium
 from tests.oracles import kl, random_policy, random_preferences
 

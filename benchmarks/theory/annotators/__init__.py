@@ -1,0 +1,1 @@
+"""`experiment=annotators`: the panel as a game a prompt."""

@@ -1,0 +1,1 @@
+"""`experiment=choosing`: what each choice of a dynamic costs."""

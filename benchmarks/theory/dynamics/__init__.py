@@ -1,0 +1,1 @@
+"""`experiment=dynamics`: any dynamics on any games."""

@@ -1,0 +1,1 @@
+"""`experiment=figure1`: tabular and neural self-play on poker."""

@@ -1,0 +1,1 @@
+"""`experiment=figure3`: trajectories on the simplex."""

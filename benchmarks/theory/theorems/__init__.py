@@ -1,0 +1,1 @@
+"""`experiment=theorems`: the paper's claims, both sides measured."""
