@@ -44,6 +44,18 @@ def trajectory_problems(
         ]
         if not isinstance(seed, int) and len(seed) != rows:
             found.append(f"seed: got {len(seed)} seeds, allowed: one, or {rows}, a row each")
+    return found + measuring_problems(calls, recorded, noise, seed, tolerances)
+
+
+def measuring_problems(
+    calls: int,
+    recorded: Sequence[int],
+    noise: float,
+    seed: int | Sequence[int],
+    tolerances: Sequence[float],
+) -> list[str]:
+    """The same for what a run asks and measures, whatever the kind of game."""
+    found = []
     if calls < 0:
         found.append(f"calls: got {calls}, allowed: 0 or more")
     rising = all(a < b for a, b in pairwise(recorded))

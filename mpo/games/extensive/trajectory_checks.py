@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import fields
-from itertools import pairwise
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from mpo.games.dynamics.trajectory_checks import measuring_problems
 from mpo.games.extensive.protocol import TreeDynamic
 from mpo.games.extensive.sequence_form import SequenceForm, normalised
 
@@ -46,15 +45,4 @@ def run_problems(
         ]
         if not isinstance(seed, int) and len(seed) != shape[1]:
             found.append(f"seed: got {len(seed)} seeds, allowed: one, or {shape[1]}, one a run")
-    if calls < 0:
-        found.append(f"calls: got {calls}, allowed: 0 or more")
-    rising = all(a < b for a, b in pairwise(recorded))
-    if not recorded or not rising or recorded[0] < 0 or recorded[-1] > max(calls, 0):
-        found.append(f"record: got {list(recorded)}, allowed: rising numbers from 0 to {calls}")
-    if not 0 <= noise < math.inf:
-        found.append(f"noise: got {noise}, allowed: a finite number of 0 or more")
-    if any(one < 0 for one in ([seed] if isinstance(seed, int) else seed)):
-        found.append(f"seed: got {seed}, allowed: 0 or more")
-    if any(not 0 < one < math.inf for one in tolerances):
-        found.append(f"tolerances: got {list(tolerances)}, allowed: finite numbers above 0")
-    return found
+    return found + measuring_problems(calls, recorded, noise, seed, tolerances)
